@@ -1,0 +1,1 @@
+"""The command line: standalone runner, demo, traffic, LLM simulator, client keys."""

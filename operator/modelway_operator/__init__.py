@@ -1,0 +1,1 @@
+"""The operator: compiles custom resources into live config, pushes it and moves rollouts."""

@@ -1,0 +1,1 @@
+"""Tests: a folder per rung, `support/` for fakes and builders."""
