@@ -1,0 +1,362 @@
+"""Wire structs: what the operator pushes and what a gateway answers.
+
+Three sections with digests of their own, since they change at different speeds: *base* when people change objects, *live*
+by itself, *credentials* when a Secret does. Structs are frozen and refuse unknown fields, so that a newer operator and an
+older gateway find out at once. Times are seconds, shares are basis points (1/100 of a percent), addresses are IP literals.
+"""
+
+from enum import StrEnum
+
+import msgspec
+
+SCHEMA_MAJOR = 1
+"""A gateway refuses a config of another major: it cannot know what it would ignore."""
+
+
+class Wire(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
+    """Base of every struct on the wire."""
+
+
+# ---------------------------------------------------------------------------------------------------- base: models
+
+
+class Scheme(StrEnum):
+    """How a backend is spoken to."""
+
+    HTTP = "http"
+    HTTPS = "https"
+
+
+class Timeouts(Wire):
+    """Seconds; `first_token` runs until content begins, `idle` between bytes after it."""
+
+    connect: float
+    first_token: float
+    idle: float
+    total: float
+
+
+class Tls(Wire):
+    """What a TLS backend is checked against, where the system's authorities and the host name do not fit."""
+
+    ca_pem: str | None = None
+    server_name: str | None = None
+
+
+class CredentialUse(Wire):
+    """Which credential goes into which header: value = prefix + secret."""
+
+    id: str
+    header: str
+    prefix: str = ""
+
+
+class Backend(Wire):
+    """One place that serves a model.
+
+    `id` is unique in a config. With `discovered`, addresses come from `LiveState.endpoints[id]`; otherwise `host` is resolved.
+    `path` is what stands before `/chat/completions`, without a slash at its end.
+    """
+
+    id: str
+    name: str
+    scheme: Scheme
+    host: str
+    port: int
+    path: str = ""
+    discovered: bool = False
+    upstream_model: str
+    headers: tuple[tuple[str, str], ...] = ()
+    query: str = ""
+    credential: CredentialUse | None = None
+    tls: Tls | None = None
+    jurisdiction: str | None = None
+    weight: int = 1
+    timeouts: Timeouts
+
+
+class Retention(StrEnum):
+    """What a provider keeps of a request."""
+
+    NONE = "None"
+    LIMITED = "Limited"
+    UNKNOWN = "Unknown"
+
+
+class Capabilities(Wire):
+    """What a model can do; `None` means not stated, which excludes nothing."""
+
+    context_window: int | None = None
+    max_output_tokens: int | None = None
+    input: tuple[str, ...] = ("Text",)
+    tools: bool | None = None
+    json_schema: bool | None = None
+    reasoning: bool | None = None
+    embeddings: bool | None = None
+
+
+class TrafficState(StrEnum):
+    """Whether a model takes new requests."""
+
+    ENABLED = "Enabled"
+    DRAINING = "Draining"
+    DISABLED = "Disabled"
+
+
+class Model(Wire):
+    """One version of one `LLMModel`, ready to be called.
+
+    `key` = `namespace/name@version` is how everything else in the config points at it. `parameters` are
+    (name, JSON text) pairs, set where the client did not.
+    """
+
+    key: str
+    namespace: str
+    name: str
+    version: str
+    public_name: str
+    description: str = ""
+    parameters: tuple[tuple[str, str], ...] = ()
+    backends: tuple[Backend, ...]
+    capabilities: Capabilities = msgspec.field(default_factory=Capabilities)
+    retention: Retention = Retention.UNKNOWN
+    traffic_state: TrafficState = TrafficState.ENABLED
+
+
+class PublicName(Wire):
+    """A model that clients of `namespace` may name without a policy."""
+
+    namespace: str
+    name: str
+    model: str
+    created: int = 0
+
+
+# -------------------------------------------------------------------------------------------------- base: policies
+
+
+class HeaderCondition(Wire, tag_field="kind", tag="header"):
+    """True when the header is there and its value fits; exactly one of the three is set. Names are lower case."""
+
+    name: str
+    exact: str | None = None
+    prefix: str | None = None
+    present: bool | None = None
+
+
+class ClientCondition(Wire, tag_field="kind", tag="client"):
+    """True when the client is one of those named, in one of the groups, or of one of the tiers."""
+
+    names: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+    tiers: tuple[str, ...] = ()
+
+
+class When(Wire, tag_field="kind", tag="when"):
+    """All of `all`, at least one of `any` (where given), none of `none`."""
+
+    all: tuple["Condition", ...] = ()
+    any: tuple["Condition", ...] = ()
+    none: tuple["Condition", ...] = ()
+
+
+Condition = HeaderCondition | ClientCondition | When
+
+
+class Require(Wire):
+    """Hard filters: what does not satisfy them is never asked, not even if nothing else is left."""
+
+    jurisdictions: tuple[str, ...] = ()
+    capabilities: tuple[str, ...] = ()
+    retention: Retention | None = None
+
+
+class Target(Wire):
+    """A weighted share of a rule. While a rollout runs, `candidate` takes the part of it that the live split names."""
+
+    name: str
+    weight: int
+    stable: str
+    candidate: str | None = None
+    rollout_id: str | None = None
+
+
+class StickyKey(Wire):
+    """One source of the hash key; the first that the request has is used. `header` absent: the client's name."""
+
+    header: str | None = None
+
+
+class Rule(Wire):
+    """The first rule whose `when` is true decides; no `when` is always true."""
+
+    name: str
+    when: When | None = None
+    require: Require = msgspec.field(default_factory=Require)
+    targets: tuple[Target, ...]
+    sticky: tuple[StickyKey, ...] = ()
+
+
+class Policy(Wire):
+    """How requests for `models` (exact names and globs with `*`) are routed.
+
+    Policies stand in order of precedence within a namespace: of two that match equally well, the earlier one serves.
+    """
+
+    namespace: str
+    name: str
+    models: tuple[str, ...]
+    rules: tuple[Rule, ...]
+
+
+class Base(Wire):
+    """Everything that changes only when people change something."""
+
+    schema_major: int = SCHEMA_MAJOR
+    gateway: str = "default"
+    shared_namespaces: tuple[str, ...] = ()
+    anonymous_namespace: str | None = None
+    models: tuple[Model, ...] = ()
+    public_names: tuple[PublicName, ...] = ()
+    policies: tuple[Policy, ...] = ()
+
+
+# ------------------------------------------------------------------------------------------------------ live state
+
+
+class Split(Wire):
+    """The candidate's share of one target, in basis points: 0..10,000."""
+
+    namespace: str
+    policy: str
+    rule: str
+    target: str
+    rollout_id: str
+    share: int
+
+
+class Endpoints(Wire):
+    """Ready addresses of one discovered backend: (IP, port)."""
+
+    backend: str
+    addresses: tuple[tuple[str, int], ...]
+
+
+class LiveState(Wire):
+    """What moves by itself."""
+
+    splits: tuple[Split, ...] = ()
+    endpoints: tuple[Endpoints, ...] = ()
+
+
+class Live(Wire):
+    """`state` with its place in the order of pushes: a gateway refuses a lower (epoch, sequence)."""
+
+    epoch: int
+    sequence: int
+    state: LiveState
+
+
+# ----------------------------------------------------------------------------------------------------- credentials
+
+
+class BackendCredential(Wire):
+    """A key for backends. Never in a dump, a log or a status."""
+
+    id: str
+    value: str
+
+
+class Client(Wire):
+    """A client, known by the SHA-256 of its key (lower-case hex). Groups and tiers belong to its namespace."""
+
+    key_sha256: str
+    namespace: str
+    name: str
+    groups: tuple[str, ...] = ()
+    tier: str | None = None
+
+
+class Credentials(Wire):
+    """Keys. The digest is made of `sources` (one `id uid resourceVersion` line each), so that it tells nothing of the keys."""
+
+    sources: tuple[str, ...] = ()
+    backends: tuple[BackendCredential, ...] = ()
+    clients: tuple[Client, ...] = ()
+
+
+# ------------------------------------------------------------------------------------------------- push and answers
+
+
+class Push(Wire):
+    """Body of `PUT /config`, and, with every section, of the bundle.
+
+    A section that the gateway already has (by digest) may be left out; it answers 412 when it does not have it.
+    """
+
+    live: Live
+    base_digest: str
+    credentials_digest: str
+    base: Base | None = None
+    credentials: Credentials | None = None
+
+
+class FindingOnGateway(Wire):
+    """Something a gateway has to say about one object of a config that it runs nevertheless."""
+
+    path: str
+    code: str
+    message: str
+
+
+class Ack(Wire):
+    """200: the gateway runs this. The digests and splits are of what it runs now, which also answers `GET /config/status`."""
+
+    base: str
+    credentials: str
+    live: str
+    epoch: int
+    sequence: int
+    splits: tuple[Split, ...] = ()
+    findings: tuple[FindingOnGateway, ...] = ()
+
+
+class Missing(Wire):
+    """412: send these sections too ("base", "credentials")."""
+
+    missing: tuple[str, ...]
+
+
+class Fenced(Wire):
+    """409: a higher pair was seen."""
+
+    epoch: int
+    sequence: int
+
+
+class Rejection(Wire):
+    """One reason for a 422; `path` points into the pushed document."""
+
+    path: str
+    code: str
+    message: str
+
+
+class Rejected(Wire):
+    """422: nothing was changed, the last good config goes on serving."""
+
+    errors: tuple[Rejection, ...]
+
+
+class ProbeRequest(Wire):
+    """Body of `POST /probe`: ask the backends of this model for their list of models, from where traffic will come."""
+
+    model: str
+
+
+class ProbeResult(Wire):
+    """`status` is the upstream's HTTP status, `None` when there was none; `message` is safe to show."""
+
+    ok: bool
+    status: int | None = None
+    message: str = ""
