@@ -1,6 +1,7 @@
 """Bytes to structs and back, canonical form and digests.
 
-Rule: a digest is taken over canonical bytes, so equal structs have equal digests on both sides whatever the transport did.
+Rule: a digest is taken over canonical bytes, so equal structs have equal digests on both sides whatever the
+transport did.
 """
 
 import gzip

@@ -1,8 +1,9 @@
 """Wire structs: what the operator pushes and what a gateway answers.
 
-Three sections with digests of their own, since they change at different speeds: *base* when people change objects, *live*
-by itself, *credentials* when a Secret does. Structs are frozen and refuse unknown fields, so that a newer operator and an
-older gateway find out at once. Times are seconds, shares are basis points (1/100 of a percent), addresses are IP literals.
+Three sections with digests of their own, since they change at different speeds: *base* when people change objects,
+*live* by itself, *credentials* when a Secret does. Structs are frozen and refuse unknown fields, so that a newer
+operator and an older gateway find out at once. Times are seconds, shares are basis points (1/100 of a percent),
+addresses are IP literals.
 """
 
 from enum import StrEnum
@@ -17,7 +18,7 @@ class Wire(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
     """Base of every struct on the wire."""
 
 
-# ---------------------------------------------------------------------------------------------------- base: models
+# base: models
 
 
 class Scheme(StrEnum):
@@ -54,8 +55,8 @@ class CredentialUse(Wire):
 class Backend(Wire):
     """One place that serves a model.
 
-    `id` is unique in a config. With `discovered`, addresses come from `LiveState.endpoints[id]`; otherwise `host` is resolved.
-    `path` is what stands before `/chat/completions`, without a slash at its end.
+    `id` is unique in a config. With `discovered`, addresses come from `LiveState.endpoints[id]`; otherwise `host` is
+    resolved. `path` is what stands before `/chat/completions`, without a slash at its end.
     """
 
     id: str
@@ -132,7 +133,7 @@ class PublicName(Wire):
     created: int = 0
 
 
-# -------------------------------------------------------------------------------------------------- base: policies
+# base: policies
 
 
 class HeaderCondition(Wire, tag_field="kind", tag="header"):
@@ -221,7 +222,7 @@ class Base(Wire):
     policies: tuple[Policy, ...] = ()
 
 
-# ------------------------------------------------------------------------------------------------------ live state
+# live state
 
 
 class Split(Wire):
@@ -257,7 +258,7 @@ class Live(Wire):
     state: LiveState
 
 
-# ----------------------------------------------------------------------------------------------------- credentials
+# credentials
 
 
 class BackendCredential(Wire):
@@ -278,14 +279,14 @@ class Client(Wire):
 
 
 class Credentials(Wire):
-    """Keys. The digest is made of `sources` (one `id uid resourceVersion` line each), so that it tells nothing of the keys."""
+    """Keys. The digest is made of `sources` (`id uid resourceVersion` each), so that it tells nothing of the keys."""
 
     sources: tuple[str, ...] = ()
     backends: tuple[BackendCredential, ...] = ()
     clients: tuple[Client, ...] = ()
 
 
-# ------------------------------------------------------------------------------------------------- push and answers
+# push and answers
 
 
 class Push(Wire):
@@ -310,7 +311,7 @@ class FindingOnGateway(Wire):
 
 
 class Ack(Wire):
-    """200: the gateway runs this. The digests and splits are of what it runs now, which also answers `GET /config/status`."""
+    """200, and the answer of `GET /config/status`: digests and splits of what the gateway runs now."""
 
     base: str
     credentials: str
