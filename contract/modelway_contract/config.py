@@ -14,7 +14,7 @@ SCHEMA_MAJOR = 1
 """A gateway refuses a config of another major: it cannot know what it would ignore."""
 
 
-class Wire(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
+class Wire(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """Base of every struct on the wire."""
 
 
@@ -28,7 +28,7 @@ class Scheme(StrEnum):
     HTTPS = "https"
 
 
-class Timeouts(Wire):
+class Timeouts(Wire, frozen=True, kw_only=True):
     """Seconds; `first_token` runs until content begins, `idle` between bytes after it."""
 
     connect: float
@@ -37,14 +37,14 @@ class Timeouts(Wire):
     total: float
 
 
-class Tls(Wire):
+class Tls(Wire, frozen=True, kw_only=True):
     """What a TLS backend is checked against, where the system's authorities and the host name do not fit."""
 
     ca_pem: str | None = None
     server_name: str | None = None
 
 
-class CredentialUse(Wire):
+class CredentialUse(Wire, frozen=True, kw_only=True):
     """Which credential goes into which header: value = prefix + secret."""
 
     id: str
@@ -52,7 +52,7 @@ class CredentialUse(Wire):
     prefix: str = ""
 
 
-class Backend(Wire):
+class Backend(Wire, frozen=True, kw_only=True):
     """One place that serves a model.
 
     `id` is unique in a config. With `discovered`, addresses come from `LiveState.endpoints[id]`; otherwise `host` is
@@ -84,7 +84,7 @@ class Retention(StrEnum):
     UNKNOWN = "Unknown"
 
 
-class Capabilities(Wire):
+class Capabilities(Wire, frozen=True, kw_only=True):
     """What a model can do; `None` means not stated, which excludes nothing."""
 
     context_window: int | None = None
@@ -104,7 +104,7 @@ class TrafficState(StrEnum):
     DISABLED = "Disabled"
 
 
-class Model(Wire):
+class Model(Wire, frozen=True, kw_only=True):
     """One version of one `LLMModel`, ready to be called.
 
     `key` = `namespace/name@version` is how everything else in the config points at it. `parameters` are
@@ -124,7 +124,7 @@ class Model(Wire):
     traffic_state: TrafficState = TrafficState.ENABLED
 
 
-class PublicName(Wire):
+class PublicName(Wire, frozen=True, kw_only=True):
     """A model that clients of `namespace` may name without a policy."""
 
     namespace: str
@@ -136,7 +136,7 @@ class PublicName(Wire):
 # base: policies
 
 
-class HeaderCondition(Wire, tag_field="kind", tag="header"):
+class HeaderCondition(Wire, frozen=True, kw_only=True, tag_field="kind", tag="header"):
     """True when the header is there and its value fits; exactly one of the three is set. Names are lower case."""
 
     name: str
@@ -145,7 +145,7 @@ class HeaderCondition(Wire, tag_field="kind", tag="header"):
     present: bool | None = None
 
 
-class ClientCondition(Wire, tag_field="kind", tag="client"):
+class ClientCondition(Wire, frozen=True, kw_only=True, tag_field="kind", tag="client"):
     """True when the client is one of those named, in one of the groups, or of one of the tiers."""
 
     names: tuple[str, ...] = ()
@@ -153,7 +153,7 @@ class ClientCondition(Wire, tag_field="kind", tag="client"):
     tiers: tuple[str, ...] = ()
 
 
-class When(Wire, tag_field="kind", tag="when"):
+class When(Wire, frozen=True, kw_only=True, tag_field="kind", tag="when"):
     """All of `all`, at least one of `any` (where given), none of `none`."""
 
     all: tuple["Condition", ...] = ()
@@ -164,7 +164,7 @@ class When(Wire, tag_field="kind", tag="when"):
 Condition = HeaderCondition | ClientCondition | When
 
 
-class Require(Wire):
+class Require(Wire, frozen=True, kw_only=True):
     """Hard filters: what does not satisfy them is never asked, not even if nothing else is left."""
 
     jurisdictions: tuple[str, ...] = ()
@@ -172,7 +172,7 @@ class Require(Wire):
     retention: Retention | None = None
 
 
-class Target(Wire):
+class Target(Wire, frozen=True, kw_only=True):
     """A weighted share of a rule. While a rollout runs, `candidate` takes the part of it that the live split names."""
 
     name: str
@@ -182,13 +182,13 @@ class Target(Wire):
     rollout_id: str | None = None
 
 
-class StickyKey(Wire):
+class StickyKey(Wire, frozen=True, kw_only=True):
     """One source of the hash key; the first that the request has is used. `header` absent: the client's name."""
 
     header: str | None = None
 
 
-class Rule(Wire):
+class Rule(Wire, frozen=True, kw_only=True):
     """The first rule whose `when` is true decides; no `when` is always true."""
 
     name: str
@@ -198,7 +198,7 @@ class Rule(Wire):
     sticky: tuple[StickyKey, ...] = ()
 
 
-class Policy(Wire):
+class Policy(Wire, frozen=True, kw_only=True):
     """How requests for `models` (exact names and globs with `*`) are routed.
 
     Policies stand in order of precedence within a namespace: of two that match equally well, the earlier one serves.
@@ -210,7 +210,7 @@ class Policy(Wire):
     rules: tuple[Rule, ...]
 
 
-class Base(Wire):
+class Base(Wire, frozen=True, kw_only=True):
     """Everything that changes only when people change something."""
 
     schema_major: int = SCHEMA_MAJOR
@@ -225,7 +225,7 @@ class Base(Wire):
 # live state
 
 
-class Split(Wire):
+class Split(Wire, frozen=True, kw_only=True):
     """The candidate's share of one target, in basis points: 0..10,000."""
 
     namespace: str
@@ -236,21 +236,21 @@ class Split(Wire):
     share: int
 
 
-class Endpoints(Wire):
+class Endpoints(Wire, frozen=True, kw_only=True):
     """Ready addresses of one discovered backend: (IP, port)."""
 
     backend: str
     addresses: tuple[tuple[str, int], ...]
 
 
-class LiveState(Wire):
+class LiveState(Wire, frozen=True, kw_only=True):
     """What moves by itself."""
 
     splits: tuple[Split, ...] = ()
     endpoints: tuple[Endpoints, ...] = ()
 
 
-class Live(Wire):
+class Live(Wire, frozen=True, kw_only=True):
     """`state` with its place in the order of pushes: a gateway refuses a lower (epoch, sequence)."""
 
     epoch: int
@@ -261,14 +261,14 @@ class Live(Wire):
 # credentials
 
 
-class BackendCredential(Wire):
+class BackendCredential(Wire, frozen=True, kw_only=True):
     """A key for backends. Never in a dump, a log or a status."""
 
     id: str
     value: str
 
 
-class Client(Wire):
+class Client(Wire, frozen=True, kw_only=True):
     """A client, known by the SHA-256 of its key (lower-case hex). Groups and tiers belong to its namespace."""
 
     key_sha256: str
@@ -278,7 +278,7 @@ class Client(Wire):
     tier: str | None = None
 
 
-class Credentials(Wire):
+class Credentials(Wire, frozen=True, kw_only=True):
     """Keys. The digest is made of `sources` (`id uid resourceVersion` each), so that it tells nothing of the keys."""
 
     sources: tuple[str, ...] = ()
@@ -289,7 +289,7 @@ class Credentials(Wire):
 # push and answers
 
 
-class Push(Wire):
+class Push(Wire, frozen=True, kw_only=True):
     """Body of `PUT /config`, and, with every section, of the bundle.
 
     A section that the gateway already has (by digest) may be left out; it answers 412 when it does not have it.
@@ -302,7 +302,7 @@ class Push(Wire):
     credentials: Credentials | None = None
 
 
-class FindingOnGateway(Wire):
+class FindingOnGateway(Wire, frozen=True, kw_only=True):
     """Something a gateway has to say about one object of a config that it runs nevertheless."""
 
     path: str
@@ -310,7 +310,7 @@ class FindingOnGateway(Wire):
     message: str
 
 
-class Ack(Wire):
+class Ack(Wire, frozen=True, kw_only=True):
     """200, and the answer of `GET /config/status`: digests and splits of what the gateway runs now."""
 
     base: str
@@ -322,20 +322,20 @@ class Ack(Wire):
     findings: tuple[FindingOnGateway, ...] = ()
 
 
-class Missing(Wire):
+class Missing(Wire, frozen=True, kw_only=True):
     """412: send these sections too ("base", "credentials")."""
 
     missing: tuple[str, ...]
 
 
-class Fenced(Wire):
+class Fenced(Wire, frozen=True, kw_only=True):
     """409: a higher pair was seen."""
 
     epoch: int
     sequence: int
 
 
-class Rejection(Wire):
+class Rejection(Wire, frozen=True, kw_only=True):
     """One reason for a 422; `path` points into the pushed document."""
 
     path: str
@@ -343,19 +343,19 @@ class Rejection(Wire):
     message: str
 
 
-class Rejected(Wire):
+class Rejected(Wire, frozen=True, kw_only=True):
     """422: nothing was changed, the last good config goes on serving."""
 
     errors: tuple[Rejection, ...]
 
 
-class ProbeRequest(Wire):
+class ProbeRequest(Wire, frozen=True, kw_only=True):
     """Body of `POST /probe`: ask the backends of this model for their list of models, from where traffic will come."""
 
     model: str
 
 
-class ProbeResult(Wire):
+class ProbeResult(Wire, frozen=True, kw_only=True):
     """`status` is the upstream's HTTP status, `None` when there was none; `message` is safe to show."""
 
     ok: bool
