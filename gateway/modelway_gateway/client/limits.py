@@ -14,6 +14,8 @@ class ClientLimits:
     header_bytes: int = 16 * 1024
     """One header, name and value together (and the request line)."""
     header_count: int = 128
+    header_block_bytes: int = 64 * 1024
+    """All headers of one request together."""
     header_seconds: float = 10.0
     """From a connection's start, or a header's first byte, until the header is complete."""
     body_seconds: float = 60.0
