@@ -1,0 +1,192 @@
+"""A policy's rollout entries: which target moves, in which steps, and what must not get worse.
+
+The rule to know: these are a user's wishes only. What a rollout is doing lives in `status.rollouts`.
+"""
+
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import Field, StrictBool, StrictInt
+
+from modelway_operator.api.base import ApiObject, DecimalText, Duration
+from modelway_operator.api.names import EntryName
+from modelway_operator.api.rules import ListMap, ListSet
+
+
+class StrategyType(StrEnum):
+    """How the traffic moves."""
+
+    CANARY = "Canary"
+
+
+class OnInconclusive(StrEnum):
+    """What happens when a step's deadline comes before a verdict."""
+
+    ROLLBACK = "Rollback"
+    ADVANCE = "Advance"
+    HOLD = "Hold"
+
+
+class OnHoldTimeout(StrEnum):
+    """What happens when a hold lasts longer than `holdDeadline`."""
+
+    ROLLBACK = "Rollback"
+    KEEP = "Keep"
+
+
+class MetricType(StrEnum):
+    """How a metric is computed."""
+
+    RATIO = "Ratio"
+    SLO = "SLO"
+
+
+class MetricRole(StrEnum):
+    """What a failing metric does."""
+
+    GUARDRAIL = "Guardrail"
+    GATE = "Gate"
+    INFO = "Info"
+
+
+class BadOutcome(StrEnum):
+    """Outcomes of a request that may count as bad; a client's own cancel never does."""
+
+    CLIENT_ERROR = "client_error"
+    RATE_LIMITED = "rate_limited"
+    UPSTREAM_ERROR = "upstream_error"
+    TIMEOUT = "timeout"
+    CONNECT_ERROR = "connect_error"
+    STREAM_ERROR = "stream_error"
+
+
+class SloSignal(StrEnum):
+    """What an SLO metric measures on each request."""
+
+    TTFT = "TTFT"
+    TPOT = "TPOT"
+
+
+class Step(ApiObject):
+    """One stop on the way of the traffic to the candidate."""
+
+    weight: Annotated[StrictInt, Field(ge=1, le=99)]
+    """Percent of the target's share that the candidate gets at this step, 1 to 99; after the last step it gets all."""
+
+
+class Bake(ApiObject):
+    """How long the candidate is watched with all of the traffic before the old version is let go."""
+
+    intervals: Annotated[StrictInt, Field(ge=0, le=10_000)] = 20
+    """Clean intervals that are needed. Default: 20."""
+
+
+class Strategy(ApiObject):
+    """How the candidate gets its traffic."""
+
+    type: StrategyType = StrategyType.CANARY
+    """Canary moves the traffic step by step. Default: Canary."""
+    steps: Annotated[tuple[Step, ...], Field(min_length=1, max_length=30), ListMap("weight")]
+    """The steps, strictly rising; after the last one the candidate is promoted."""
+    interval: Duration = Duration("30s")
+    """How often the metrics are judged; at least 1s, and at least 4 scrapes of the gateways. Default: 30s."""
+    min_intervals: Annotated[StrictInt, Field(ge=1, le=10_000)] = 4
+    """Intervals without a rejection that a step needs at least. Default: 4."""
+    min_samples: Annotated[StrictInt, Field(ge=1, le=1_000_000_000)] = 100
+    """Requests of the candidate that a step needs at least. Default: 100."""
+    step_deadline: Duration = Duration("30m")
+    """How long one step may last before `onInconclusive` decides. Default: 30m."""
+    on_inconclusive: OnInconclusive = OnInconclusive.ROLLBACK
+    """What to do at `stepDeadline`: Rollback, Advance or Hold. Default: Rollback."""
+    hold_deadline: Duration = Duration("30m")
+    """How long a rollout may be held, for instance without metrics. Default: 30m."""
+    on_hold_timeout: OnHoldTimeout = OnHoldTimeout.ROLLBACK
+    """What to do at `holdDeadline`: Rollback, or Keep the weight as it is. Default: Rollback."""
+    converge_timeout: Duration = Duration("60s")
+    """How long the gateways may take to acknowledge a weight. Default: 60s."""
+    bake: Bake = Bake()
+    """The watch after the last step. Default: 20 intervals."""
+    rollback_window: Annotated[StrictInt, Field(ge=0, le=10)] = 3
+    """How many former versions may be returned to at once, without steps. Default: 3."""
+
+
+class Ratio(ApiObject):
+    """The share of requests that ended badly."""
+
+    bad: Annotated[tuple[BadOutcome, ...], Field(min_length=1, max_length=6), ListSet()]
+    """Outcomes that count as bad."""
+
+
+class Slo(ApiObject):
+    """The share of requests that were slower than an objective."""
+
+    signal: SloSignal
+    """TTFT is the time to the first token, TPOT the time per output token after it."""
+    over: Duration
+    """The objective; it must be one of the bounds of the signal's histogram."""
+
+
+class Relative(ApiObject):
+    """The candidate is compared with stable over the same interval."""
+
+    max_ratio: DecimalText
+    """How many times stable's rate the candidate may reach, as text above "1"."""
+    margin: DecimalText = DecimalText("0")
+    """A rejection counts only where the rates differ by more than this, as text from "0" to "1". Default: "0"."""
+
+
+class Absolute(ApiObject):
+    """The candidate is compared with a fixed bound."""
+
+    max: DecimalText
+    """The highest rate that is still good, as text above "0" and at most "1"."""
+
+
+class Metric(ApiObject):
+    """One thing that must not get worse."""
+
+    name: EntryName
+    """The metric's own name, as it stands in the status."""
+    type: MetricType
+    """Ratio counts outcomes, SLO counts slow requests."""
+    role: MetricRole = MetricRole.GATE
+    """Guardrail acts at once in every phase, Gate at the end of an interval, Info is only shown. Default: Gate."""
+    ratio: Ratio | None = None
+    """What type Ratio counts."""
+    slo: Slo | None = None
+    """What type SLO counts."""
+    relative: Relative | None = None
+    """Compare with stable; exactly one of relative and absolute."""
+    absolute: Absolute | None = None
+    """Compare with a fixed bound; exactly one of relative and absolute."""
+
+
+class Analysis(ApiObject):
+    """How it is decided whether the candidate is worse."""
+
+    metrics: Annotated[tuple[Metric, ...], Field(min_length=1, max_length=16), ListMap("name")]
+    """What is measured; at least one, since a rollout without a metric would promote on time alone."""
+    alpha: DecimalText = DecimalText("0.01")
+    """The accepted chance of rolling back an equal candidate, split among the metrics. Default: "0.01"."""
+    max_replay: Annotated[StrictInt, Field(ge=1, le=1000)] = 20
+    """How many missed intervals are caught up on at most when data return. Default: 20."""
+
+
+class Rollout(ApiObject):
+    """Moves one target's traffic to what the target points to now, step by step, and back if that is worse."""
+
+    name: EntryName
+    """The rollout's own name."""
+    rule: EntryName
+    """The rule whose target moves."""
+    target: EntryName
+    """The target that moves; changing what it points to starts a rollout."""
+    strategy: Strategy
+    """How the traffic moves."""
+    analysis: Analysis
+    """What must not get worse."""
+    paused: StrictBool = False
+    """Freezes the weight; guardrails still act. Default: false."""
+
+
+Rollouts = Annotated[tuple[Rollout, ...], Field(max_length=16), ListMap("name")]
