@@ -1,0 +1,16 @@
+"""The rollout engine: what a target's traffic does next, and why. Pure: no clock, no randomness, no I/O.
+
+Two calls make one turn. `wanted.measurements_wanted(snapshot)` says what has to be measured; with the answers in the
+snapshot, `advance.advance(snapshot)` says what the target serves now and what its state is. The files, from the bottom:
+
+- `errors`      what can only be a fault of this engine
+- `model`       the words: snapshot in, plan out
+- `settings`    a user's entry with every default resolved
+- `phases`      the machine as a table
+- `sequential`  the statistical test
+- `promql`, `counters`  two ways to the same measurement
+- `windows`     which intervals are closed, and which are lost
+- `verdicts`    measurements and evidence into a verdict
+- `wanted`      what has to be measured
+- `checks`, `effects`, `advance`  the decision
+"""
