@@ -1,24 +1,32 @@
 """LLMModel: one model as clients know it, and the backends that serve it."""
 
-from collections.abc import Mapping
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, StrictBool, StrictInt
 
-from modelway_operator.api.base import ApiObject, Duration, ObjectMeta, StatusObject
+from modelway_operator.api.base import MAX_NAME, ApiObject, ObjectMeta, StatusObject
 from modelway_operator.api.conditions import Conditions
+from modelway_operator.api.http_fields import (
+    NO_KEY,
+    BackendURL,
+    BasePath,
+    CredentialHeader,
+    StaticHeaders,
+    StaticQuery,
+)
 from modelway_operator.api.names import (
     DataKey,
     EntryName,
-    HeaderName,
     Jurisdiction,
     ObjectName,
     PlaceName,
     PublicName,
     UpstreamModelName,
 )
-from modelway_operator.api.rules import ListMap, ListSet
+from modelway_operator.api.parameters import Parameters
+from modelway_operator.api.quantities import Duration, duration_between
+from modelway_operator.api.rules import MAX_WEIGHT, ListMap, ListSet, Rule, exactly_one_of, only_with, shares_of
 
 
 class Access(StrEnum):
@@ -71,7 +79,7 @@ class ServiceRef(ApiObject):
     """The Service's name."""
     port: Annotated[StrictInt, Field(ge=1, le=65535)]
     """The Service's port, by number."""
-    path: str = "/v1"
+    path: BasePath = "/v1"
     """What stands before /chat/completions. Default: /v1."""
 
 
@@ -96,11 +104,13 @@ class ConfigMapKeyRef(ApiObject):
 class BackendCredentials(ApiObject):
     """The key that a backend asks for; it is sent to this backend only."""
 
+    RULES: ClassVar[tuple[Rule, ...]] = only_with("header", when="scheme", equals="Header")
+
     secret_ref: SecretKeyRef
     """Where the key is."""
     scheme: CredentialScheme = CredentialScheme.BEARER
     """Bearer sends `Authorization: Bearer KEY`, Header sends the bare key in `header`. Default: Bearer."""
-    header: HeaderName | None = None
+    header: CredentialHeader | None = None
     """The header that carries the key; with scheme Header only."""
 
 
@@ -124,41 +134,53 @@ class Locality(ApiObject):
     """The law that data are under there, such as EU or US; rules may require one."""
 
 
+Timeout = Annotated[Duration, duration_between("1ms", "24h")]
+
+
 class Timeouts(ApiObject):
     """How long each part of a call may take."""
 
-    connect: Duration = Duration("2s")
+    connect: Timeout = Duration("2s")
     """To open a connection. Default: 2s."""
-    first_token: Duration = Duration("30s")
+    first_token: Timeout = Duration("30s")
     """From the request to the first content. Default: 30s."""
-    idle: Duration = Duration("20s")
+    idle: Timeout = Duration("20s")
     """Between two pieces of an answer. Default: 20s."""
-    total: Duration = Duration("600s")
+    total: Timeout = Duration("600s")
     """For the whole call. Default: 600s."""
 
 
 class Backend(ApiObject):
     """One place that serves the model."""
 
+    RULES: ClassVar[tuple[Rule, ...]] = (
+        exactly_one_of("service_ref", "url"),
+        Rule(
+            cel="!has(self.tls) || !has(self.url) || self.url.startsWith('https://')",
+            message="tls needs a url that begins with https://, or serviceRef; change the url or remove tls",
+            holds=lambda b: b.tls is None or b.url is None or b.url.startswith("https://"),
+        ),
+    )
+
     name: EntryName
     """The backend's own name."""
     service_ref: ServiceRef | None = None
     """A Service in this namespace; exactly one of serviceRef and url."""
-    url: str | None = None
+    url: BackendURL | None = None
     """The base URL, up to and including /v1; exactly one of serviceRef and url."""
     upstream_model: UpstreamModelName | None = None
     """The name that the backend knows the model by. Default: modelName."""
     credentials: BackendCredentials | None = None
     """The key that the backend asks for. Default: none is sent."""
-    headers: Mapping[str, str] = Field(default_factory=dict)
+    headers: StaticHeaders = Field(default_factory=dict)
     """Fixed headers of each request; never a key."""
-    query: Mapping[str, str] = Field(default_factory=dict)
+    query: StaticQuery = Field(default_factory=dict)
     """Fixed query parameters of each request, such as api-version; never a key."""
     tls: BackendTLS | None = None
     """How the backend's certificate is checked."""
     locality: Locality = Locality()
     """Where the backend stands."""
-    weight: Annotated[StrictInt, Field(ge=0, le=1_000_000)] = 1
+    weight: Annotated[StrictInt, Field(ge=0, le=MAX_WEIGHT)] = 1
     """Its share among the model's backends, relative to the sum of their weights. Default: 1."""
     timeouts: Timeouts = Timeouts()
     """How long each part of a call may take."""
@@ -186,6 +208,14 @@ class Capabilities(ApiObject):
 class Privacy(ApiObject):
     """What becomes of the data of a request."""
 
+    RULES: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            cel="!(has(self.retention) && self.retention == 'None' && has(self.trainsOnData) && self.trainsOnData)",
+            message="retention: None contradicts trainsOnData: true; what is trained on is kept",
+            holds=lambda p: not (p.retention == Retention.NONE and p.trains_on_data),
+        ),
+    )
+
     retention: Retention = Retention.UNKNOWN
     """What the backends keep: None, Limited or Unknown. Default: Unknown."""
     trains_on_data: StrictBool | None = None
@@ -201,13 +231,15 @@ class LLMModelSpec(ApiObject):
     """The name that clients send. Default: metadata.name."""
     access: Access = Access.DIRECT
     """Direct lets clients name the model; PolicyOnly leaves it to policies. Default: Direct."""
-    description: Annotated[str, Field(max_length=1024)] = ""
+    description: Annotated[str, Field(max_length=1024), NO_KEY] = ""
     """What the model is good for, for people."""
     format: WireFormat = WireFormat.OPENAI
     """The API that its backends speak. Default: OpenAI."""
-    parameters: Mapping[str, str] = Field(default_factory=dict)
+    parameters: Parameters = Field(default_factory=dict)
     """Fields of the request body as JSON text, set where the client did not; part of what the model is."""
-    backends: Annotated[tuple[Backend, ...], Field(min_length=1, max_length=32), ListMap("name")]
+    backends: Annotated[
+        tuple[Backend, ...], Field(min_length=1, max_length=32), ListMap("name"), *shares_of("backends")
+    ]
     """The places that serve this same model."""
     capabilities: Capabilities = Capabilities()
     """What the model can do."""
@@ -249,6 +281,8 @@ class ModelGateways(StatusObject):
 class ModelSummary(StatusObject):
     """Text for the columns of kubectl get."""
 
+    model: Annotated[str, Field(max_length=128)] = ""
+    """The name that clients send."""
     backends: Annotated[str, Field(max_length=32)] = ""
     """Usable backends of all, such as 2/2."""
     regions: Annotated[str, Field(max_length=1024)] = ""
@@ -276,6 +310,14 @@ class LLMModelStatus(StatusObject):
 
 class LLMModel(ApiObject):
     """A model as clients know it, and the places that serve it."""
+
+    RULES: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            cel=f"self.metadata.name.size() <= {MAX_NAME}",
+            message=f"metadata.name must have at most {MAX_NAME} characters, since it becomes a label",
+            holds=lambda model: len(model.metadata.name) <= MAX_NAME,
+        ),
+    )
 
     api_version: Literal["modelway.dev/v1alpha1"] = "modelway.dev/v1alpha1"
     kind: Literal["LLMModel"] = "LLMModel"

@@ -1,24 +1,32 @@
 """RoutingPolicy: which requests for a public name go to which models, in which shares."""
 
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, StrictBool, StrictInt
 
-from modelway_operator.api.base import ApiObject, ObjectMeta, StatusObject
+from modelway_operator.api.base import MAX_NAME, ApiObject, ObjectMeta, StatusObject
 from modelway_operator.api.conditions import Conditions
+from modelway_operator.api.http_fields import HeaderName, HeaderValue
 from modelway_operator.api.names import (
     ClientLabel,
     ClientName,
     EntryName,
-    HeaderName,
-    HeaderValue,
     Jurisdiction,
     ModelObjectName,
     ModelPattern,
     NamespaceName,
 )
-from modelway_operator.api.rules import ListMap, ListSet
+from modelway_operator.api.rules import (
+    MAX_WEIGHT,
+    ListMap,
+    ListSet,
+    Rule,
+    at_least_one_of,
+    exactly_one_of,
+    only_with,
+    shares_of,
+)
 from modelway_operator.api.strategy import Rollouts
 
 
@@ -48,6 +56,15 @@ class StickyType(StrEnum):
 class HeaderMatch(ApiObject):
     """True when the request has the header and its value fits; exactly one of exact, prefix and present."""
 
+    RULES: ClassVar[tuple[Rule, ...]] = (
+        exactly_one_of("exact", "prefix", "present"),
+        Rule(
+            cel="!has(self.present) || self.present",
+            message="present must be true; for an absent header put the entry under none",
+            holds=lambda match: match.present is not False,
+        ),
+    )
+
     name: HeaderName
     """The header's name; letter case does not matter."""
     exact: HeaderValue | None = None
@@ -61,6 +78,8 @@ class HeaderMatch(ApiObject):
 class ClientMatch(ApiObject):
     """True when the client is one of these; exactly one of names, groups and tiers."""
 
+    RULES: ClassVar[tuple[Rule, ...]] = (exactly_one_of("names", "groups", "tiers"),)
+
     names: Annotated[tuple[ClientName, ...], Field(min_length=1, max_length=32), ListSet()] | None = None
     """Names of clients: of the Secrets that hold their keys."""
     groups: Annotated[tuple[ClientLabel, ...], Field(min_length=1, max_length=32), ListSet()] | None = None
@@ -71,6 +90,8 @@ class ClientMatch(ApiObject):
 
 class Fact(ApiObject):
     """One fact about a request; exactly one of header and client."""
+
+    RULES: ClassVar[tuple[Rule, ...]] = (exactly_one_of("header", "client"),)
 
     header: HeaderMatch | None = None
     """A header of the request."""
@@ -83,6 +104,8 @@ Facts = Annotated[tuple[Fact, ...], Field(min_length=1, max_length=8)]
 
 class Clause(ApiObject):
     """One entry of a condition: a fact, or facts joined by all, any or none; exactly one of these."""
+
+    RULES: ClassVar[tuple[Rule, ...]] = (exactly_one_of("header", "client", "all", "any", "none"),)
 
     header: HeaderMatch | None = None
     """A header of the request."""
@@ -101,6 +124,8 @@ Clauses = Annotated[tuple[Clause, ...], Field(min_length=1, max_length=8)]
 
 class When(ApiObject):
     """A condition on the request; what is given of all, any and none must hold together."""
+
+    RULES: ClassVar[tuple[Rule, ...]] = (at_least_one_of("all", "any", "none"),)
 
     all: Clauses | None = None
     """Each of these must be true."""
@@ -137,12 +162,14 @@ class Target(ApiObject):
     """The target's own name; a rollout moves what is under it, so renaming makes a new target."""
     model_ref: ModelRef
     """The model. Changing it starts a rollout where one is set up for this target."""
-    weight: Annotated[StrictInt, Field(ge=0, le=1_000_000)] = 1
+    weight: Annotated[StrictInt, Field(ge=0, le=MAX_WEIGHT)] = 1
     """Its share, relative to the sum of the rule's weights. Default: 1."""
 
 
 class StickyKey(ApiObject):
     """One source of the key that keeps a caller on the same target."""
+
+    RULES: ClassVar[tuple[Rule, ...]] = only_with("name", when="type", equals="Header")
 
     type: StickyType
     """Header takes a header's value, Client the client's name."""
@@ -157,7 +184,7 @@ class Sticky(ApiObject):
     """Sources of the key; the first one that a request has is used."""
 
 
-class Rule(ApiObject):
+class PolicyRule(ApiObject):
     """Where requests go that fit its condition; the first rule that fits decides."""
 
     name: EntryName
@@ -166,14 +193,35 @@ class Rule(ApiObject):
     """Which requests it is for. Default: all of them, and then it must be the last rule."""
     require: Require = Require()
     """What a model or backend must fulfil."""
-    targets: Annotated[tuple[Target, ...], Field(min_length=1, max_length=16), ListMap("name")]
+    targets: Annotated[tuple[Target, ...], Field(min_length=1, max_length=16), ListMap("name"), *shares_of("targets")]
     """The models among which requests are shared out."""
     sticky: Sticky | None = None
     """Keeps a caller on the same target. Default: each request is drawn anew."""
 
 
+CATCH_ALL_LAST = Rule(
+    cel="self.all(r, has(r.when)) || (self.filter(r, !has(r.when)).size() == 1 && !has(self[self.size() - 1].when))",
+    message="a rule without when takes every request: only the last rule may have none; move it to the end",
+    holds=lambda rules: all(rule.when is not None for rule in rules[:-1]),
+)
+
+
+def _rollouts_have_targets(spec: "RoutingPolicySpec") -> bool:
+    targets = {(rule.name, target.name) for rule in spec.rules for target in rule.targets}
+    return all((rollout.rule, rollout.target) in targets for rollout in spec.rollouts)
+
+
 class RoutingPolicySpec(ApiObject):
     """Which requests for a public name go to which models."""
+
+    RULES: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            cel="!has(self.rollouts) || self.rollouts.all(o, self.rules.exists(r, r.name == o.rule"
+            " && r.targets.exists(t, t.name == o.target)))",
+            message="each rollout must name a rule of this policy and one of that rule's targets",
+            holds=_rollouts_have_targets,
+        ),
+    )
 
     gateway: EntryName = "default"
     """The install that serves it. Default: default."""
@@ -181,7 +229,7 @@ class RoutingPolicySpec(ApiObject):
     """Public names it answers for, or globs with one *; exact beats glob, a longer glob beats a shorter one."""
     priority: Annotated[StrictInt, Field(ge=0, le=1_000_000)] = 0
     """Among policies that claim the same name the higher one wins, then the older, then by name. Default: 0."""
-    rules: Annotated[tuple[Rule, ...], Field(min_length=1, max_length=64), ListMap("name")]
+    rules: Annotated[tuple[PolicyRule, ...], Field(min_length=1, max_length=64), ListMap("name"), CATCH_ALL_LAST]
     """The rules, in order."""
     rollouts: Rollouts = ()
     """Targets that move step by step when what they point to changes."""
@@ -270,6 +318,14 @@ class RoutingPolicyStatus(StatusObject):
 
 class RoutingPolicy(ApiObject):
     """Which requests for a public model name go to which models, and how changes of these are rolled out."""
+
+    RULES: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            cel=f"self.metadata.name.size() <= {MAX_NAME}",
+            message=f"metadata.name must have at most {MAX_NAME} characters, since it becomes a label",
+            holds=lambda policy: len(policy.metadata.name) <= MAX_NAME,
+        ),
+    )
 
     api_version: Literal["modelway.dev/v1alpha1"] = "modelway.dev/v1alpha1"
     kind: Literal["RoutingPolicy"] = "RoutingPolicy"
