@@ -5,7 +5,6 @@
     OperatorError
     ├── InvalidObjectError      an object the types refuse; its author must change it
     ├── SettingsError           a flag or variable nobody can start with; whoever installed it must change it
-    ├── CertificateError        the internal certificates do not fit together; the Secret must be deleted or mended
     └── ClusterError            the API server said no
         ├── NotFoundError       404: the object, or for a LIST the whole kind, is not there
         ├── ConflictError       409: somebody else was faster; read again
@@ -30,10 +29,6 @@ class InvalidObjectError(OperatorError):
 
 class SettingsError(OperatorError):
     """A flag or an environment variable that the operator cannot start with."""
-
-
-class CertificateError(OperatorError):
-    """Internal certificates that cannot be used, and must not be replaced without a person having looked."""
 
 
 class ClusterError(OperatorError):

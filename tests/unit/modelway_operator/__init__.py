@@ -1,0 +1,1 @@
+"""The operator, part by part, with plain values."""

@@ -1,0 +1,1 @@
+"""The operator's shell without a cluster: settings, certificates, the store, the turn."""
