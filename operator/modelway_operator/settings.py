@@ -15,8 +15,8 @@ from urllib.parse import urlsplit
 
 from pydantic import TypeAdapter, ValidationError
 
-from modelway_operator.api.base import Duration
 from modelway_operator.api.names import EntryName, NamespaceName, ObjectName
+from modelway_operator.api.quantities import Duration
 from modelway_operator.errors import SettingsError
 
 PREFIX: Final = "MODELWAY_"

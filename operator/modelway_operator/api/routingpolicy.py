@@ -5,6 +5,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, StrictBool, StrictInt
 
+from modelway_operator.api import rollout_status
 from modelway_operator.api.base import MAX_NAME, ApiObject, ObjectMeta, StatusObject
 from modelway_operator.api.conditions import Conditions
 from modelway_operator.api.http_fields import HeaderName, HeaderValue
@@ -304,7 +305,7 @@ class RoutingPolicyStatus(StatusObject):
     """Accepted, ResolvedRefs, Programmed, Ready; the others only while they are True."""
     rules: Annotated[tuple[RuleStatus, ...], Field(max_length=64), ListMap("name")] = ()
     """What became of each rule."""
-    rollouts: Annotated[tuple[dict[str, object], ...], Field(max_length=16)] = ()
+    rollouts: rollout_status.Rollouts = ()
     """Where each rollout stands."""
     weights: Annotated[str, Field(max_length=2048)] = ""
     """All effective shares in one line."""
