@@ -1,0 +1,1 @@
+"""Upstream calls against real, mostly hostile servers."""
