@@ -74,6 +74,7 @@ class RollbackReason(StrEnum):
     SUPERSEDED = "Superseded"
     CANDIDATE_DELETED = "CandidateDeleted"
     QUARANTINED = "Quarantined"
+    SETTINGS_LOST = "SettingsLost"
 
 
 class Verdict(StrEnum):
@@ -262,6 +263,8 @@ class RolloutStatus(StatusObject):
     """The beginning of the step's first interval."""
     counted_until: Instant | None = None
     """The end of the last interval that was counted."""
+    tested_from: Instant | None = None
+    """The beginning of the first interval that the evidence holds."""
     gap_until: Instant | None = None
     """The last interval's end for which Prometheus has no samples; the interval after it covers the gap too."""
     intervals: Count = 0

@@ -20,6 +20,7 @@ from modelway_operator.core.rollout.model import (
 from modelway_operator.core.rollout.promql import (
     HISTOGRAMS,
     STALE_SCRAPES,
+    arms_of,
     counted_outcomes,
     missing_message,
     problem,
@@ -52,12 +53,12 @@ Recordings = Mapping[str, Sequence[Scrape]]
 
 def measure(request: MeasurementRequest, recordings: Recordings) -> Measurement:
     """The counts of both arms in the request's window, summed over the replicas."""
-    candidate = _counts(request, recordings, Arm.CANDIDATE, request.candidate)
-    if candidate is None:
-        return problem(MeasurementProblem.NO_DATA, missing_message(request, Arm.CANDIDATE))
-    stable = _counts(request, recordings, Arm.STABLE, request.stable)
-    if stable is None:
-        return problem(MeasurementProblem.NO_DATA, missing_message(request, Arm.STABLE))
+    counts: dict[Arm, Counts] = {}
+    for arm, version in arms_of(request):
+        counted = _counts(request, recordings, arm, version)
+        if counted is None:
+            return problem(MeasurementProblem.NO_DATA, missing_message(request, arm))
+        counts[arm] = counted
     seen = [
         scrape.time_seconds
         for scrapes in recordings.values()
@@ -67,7 +68,7 @@ def measure(request: MeasurementRequest, recordings: Recordings) -> Measurement:
     age = request.end_seconds - max(seen)
     if age > STALE_SCRAPES * request.scrape_interval_seconds:
         return problem(MeasurementProblem.STALE, stale_message(age, request.scrape_interval_seconds))
-    return Measurement(candidate=candidate, stable=stable)
+    return Measurement(candidate=counts[Arm.CANDIDATE], stable=counts.get(Arm.STABLE, Counts(total=0, bad=0)))
 
 
 def _counts(request: MeasurementRequest, recordings: Recordings, arm: Arm, version: Version) -> Counts | None:

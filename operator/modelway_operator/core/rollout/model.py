@@ -153,7 +153,10 @@ class Preflight:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MeasurementRequest:
-    """The counts of both arms in (`start`, `end`]. Hashable, so that an answer is found by its request."""
+    """The counts of both arms in (`start`, `end`]. Hashable, so that an answer is found by its request.
+
+    Without `with_stable` only the candidate is counted: while baking, stable gets no traffic.
+    """
 
     key: TargetKey
     metric: str
@@ -163,6 +166,7 @@ class MeasurementRequest:
     start_seconds: float
     end_seconds: float
     scrape_interval_seconds: float
+    with_stable: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

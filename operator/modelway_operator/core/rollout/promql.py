@@ -64,7 +64,7 @@ def query_of(request: MeasurementRequest, clock_skew_seconds: float = 0.0) -> Qu
     skew = clock_skew_seconds if abs(clock_skew_seconds) >= SKEW_DEADBAND_SECONDS else 0.0
     window = _duration(request.end_seconds - request.start_seconds)
     parts = []
-    for arm, version in ((Arm.CANDIDATE, request.candidate), (Arm.STABLE, request.stable)):
+    for arm, version in arms_of(request):
         for name, selectors in _figures(request, arm, version).items():
             grown = " or ".join(_growth(selector, window) for selector in selectors)
             parts.append(_named(f"sum({grown})", f"{arm}_{name}"))
@@ -130,16 +130,17 @@ def _measured(request: MeasurementRequest, series: list[object]) -> Measurement:
         if name in figures:
             return problem(MeasurementProblem.CONFIG, f"more than one series for {name}: one was to be expected")
         figures[name] = value
-    names = [f"{arm}_{part}" for arm in (Arm.CANDIDATE, Arm.STABLE) for part in _parts(request)]
+    arms = [arm for arm, _ in arms_of(request)]
+    names = [f"{arm}_{part}" for arm in arms for part in _parts(request)]
     surplus = sorted(figures.keys() - {*names, AGE})
     if surplus:
         return problem(MeasurementProblem.CONFIG, f"more than one series: {surplus[0]!r} was not asked for")
-    for arm in (Arm.CANDIDATE, Arm.STABLE):
+    for arm in arms:
         if any(f"{arm}_{part}" not in figures for part in _parts(request)):
             return problem(MeasurementProblem.NO_DATA, missing_message(request, arm))
     age = figures.get(AGE, math.inf)
     counts = {}
-    for arm in (Arm.CANDIDATE, Arm.STABLE):
+    for arm in arms:
         values = [figures[f"{arm}_{part}"] for part in _parts(request)]
         if not all(math.isfinite(value) for value in values):
             requests = sum(value for value in values if math.isfinite(value))
@@ -149,7 +150,15 @@ def _measured(request: MeasurementRequest, series: list[object]) -> Measurement:
         counts[arm] = _counts(request, values)
     if not age <= STALE_SCRAPES * request.scrape_interval_seconds:
         return problem(MeasurementProblem.STALE, stale_message(age, request.scrape_interval_seconds))
-    return Measurement(candidate=counts[Arm.CANDIDATE], stable=counts[Arm.STABLE])
+    if Arm.STABLE in counts:
+        return Measurement(candidate=counts[Arm.CANDIDATE], stable=counts[Arm.STABLE])
+    return Measurement(candidate=counts[Arm.CANDIDATE])
+
+
+def arms_of(request: MeasurementRequest) -> tuple[tuple[Arm, Version], ...]:
+    """The arms to be counted."""
+    candidate = (Arm.CANDIDATE, request.candidate)
+    return (candidate, (Arm.STABLE, request.stable)) if request.with_stable else (candidate,)
 
 
 def missing_message(request: MeasurementRequest, arm: Arm) -> str:

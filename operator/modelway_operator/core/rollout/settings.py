@@ -7,7 +7,7 @@ interval) or on what the gateways export (the histograms' bounds).
 import json
 
 from modelway_contract.names import TPOT_BUCKETS_SECONDS, TTFT_BUCKETS_SECONDS
-from modelway_operator.api.strategy import Metric, Rollout, SloSignal
+from modelway_operator.api.strategy import Metric, MetricRole, Rollout, SloSignal
 from modelway_operator.core.rollout.model import (
     AbsoluteBound,
     Bound,
@@ -61,6 +61,11 @@ def problems_of(entry: Rollout, scrape_interval_seconds: float) -> tuple[str, ..
             f"rollout {entry.name}: strategy.interval {entry.strategy.interval} is shorter than "
             f"{SCRAPES_PER_INTERVAL} scrapes of the gateways ({scrape_interval_seconds:g}s each); "
             f"make it at least {shortest:g}s"
+        )
+    if all(metric.role is MetricRole.INFO for metric in entry.analysis.metrics):
+        problems.append(
+            f"rollout {entry.name}: no metric has the role Gate or Guardrail, "
+            "so nothing would be judged; give one of them such a role"
         )
     for metric in entry.analysis.metrics:
         if metric.slo is None:

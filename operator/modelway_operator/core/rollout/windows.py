@@ -1,0 +1,81 @@
+"""Which intervals there are: aligned, side by side, closed and settled.
+
+The rule to know: an interval's ends are multiples of its length, so a restarted operator finds the same ones; it is looked
+at once, two scrapes after its end, and never reaches back before the gateways had the present weight. Where Prometheus
+has no samples for an end, the next interval begins earlier and covers the gap too: counters forget nothing.
+"""
+
+from dataclasses import dataclass
+
+from modelway_operator.api.rollout_status import RolloutPhase, RolloutStatus
+from modelway_operator.core.rollout.model import RolloutSettings, TargetSnapshot
+
+SETTLING_SCRAPES = 2
+"""So many scrapes after its end an interval's samples are in."""
+
+WARMING_SCRAPES = 2
+"""So many scrapes after the acknowledgement the first requests are behind us."""
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A stretch of time, its end included."""
+
+    start: float
+    end: float
+
+
+def place_of(state: RolloutStatus) -> RolloutPhase:
+    """The phase that a hold or a pause interrupts, or else the phase itself."""
+    phase = state.phase
+    if phase is RolloutPhase.PAUSED and state.paused_from is not None:
+        phase = state.paused_from
+    if phase is RolloutPhase.HELD and state.held_from is not None:
+        phase = state.held_from
+    return phase
+
+
+def is_measuring(state: RolloutStatus) -> bool:
+    """Whether intervals are being counted."""
+    return (
+        place_of(state) in {RolloutPhase.SOAKING, RolloutPhase.EVALUATING, RolloutPhase.BAKING}
+        and state.counted_until is not None
+    )
+
+
+def first_boundary(acknowledged_at: float, settings: RolloutSettings, scrape_interval_seconds: float) -> float:
+    """The beginning of the first interval after the gateways acknowledged a weight."""
+    return _boundary_at_or_after(acknowledged_at + WARMING_SCRAPES * scrape_interval_seconds, settings.interval_seconds)
+
+
+def closed_windows(state: RolloutStatus, settings: RolloutSettings, snapshot: TargetSnapshot) -> tuple[Window, ...]:
+    """The intervals that may be counted now, the oldest first; at most `maxReplay` of them."""
+    if not is_measuring(state) or state.counted_until is None:
+        return ()
+    settled = snapshot.now - SETTLING_SCRAPES * snapshot.scrape_interval_seconds
+    start = state.counted_until
+    end = _boundary_after(max(start, state.gap_until or start), settings.interval_seconds)
+    windows: list[Window] = []
+    while end <= settled and len(windows) < settings.max_replay:
+        windows.append(Window(start, end))
+        start, end = end, _boundary_after(end, settings.interval_seconds)
+    return tuple(windows)
+
+
+def open_window(state: RolloutStatus, snapshot: TargetSnapshot) -> Window | None:
+    """What guardrails look at beside the counted intervals: from their end, or from the acknowledgement, until now."""
+    if place_of(state) in {RolloutPhase.PREFLIGHT, RolloutPhase.STABLE}:
+        return None
+    starts = (state.counted_until, state.acknowledged_at, state.step_since)
+    start = next((start for start in starts if start is not None and start < snapshot.now), None)
+    return None if start is None else Window(start, snapshot.now)
+
+
+def _boundary_at_or_after(seconds: float, interval_seconds: float) -> float:
+    length = round(interval_seconds * 1000)
+    return -(-round(seconds * 1000) // length) * length / 1000
+
+
+def _boundary_after(seconds: float, interval_seconds: float) -> float:
+    length = round(interval_seconds * 1000)
+    return (round(seconds * 1000) // length + 1) * length / 1000
