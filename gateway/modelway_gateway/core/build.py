@@ -1,0 +1,446 @@
+"""Compiles base and credentials into routes, and says everything that is wrong with them at once.
+
+The rule: a part that equals the one of the previous config *is* that part, so that warm connections, and whoever
+compares by identity, survive a change of something else.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import Final
+
+import msgspec
+
+from modelway_contract import config
+from modelway_contract.config import FindingOnGateway, Rejection, TrafficState
+from modelway_contract.names import Arm
+from modelway_gateway.core.conditions import compile_when
+from modelway_gateway.core.features import Caller
+from modelway_gateway.core.heads import chat_head, complaints, header_line, is_field_value, probe_head
+from modelway_gateway.core.records import Reason
+from modelway_gateway.core.route import NameTable
+from modelway_gateway.core.routes import Backend, Model, Offer, Option, Policy, Rule, SplitKey, Target
+from modelway_gateway.core.series import Series, SeriesKey
+from modelway_gateway.errors import ConfigError
+
+OriginMaker = Callable[[config.Backend], object]
+"""Makes what the upstream floor calls; a ValueError says why it cannot (its text is shown)."""
+SeriesSource = Callable[[SeriesKey], Series]
+
+_CAPABILITIES: Final = {
+    "tools": lambda can: can.tools,
+    "jsonSchema": lambda can: can.json_schema,
+    "reasoning": lambda can: can.reasoning,
+    "embeddings": lambda can: can.embeddings,
+}
+_MAX_CONDITION_DEPTH: Final = 8
+_RETENTION_RANK: Final = {config.Retention.NONE: 0, config.Retention.LIMITED: 1, config.Retention.UNKNOWN: 2}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Compiled:
+    """Everything made of base and credentials, and what it was made from, for the next time."""
+
+    names: NameTable
+    models: dict[str, Model]
+    backends: dict[str, Backend]
+    callers: dict[str, Caller]
+    splits: frozenset[SplitKey]
+    series: tuple[Series, ...]
+    findings: tuple[FindingOnGateway, ...]
+    sources: Sources
+
+    def origins(self) -> list[object]:
+        """All origins that this config can call."""
+        return [each.origin for each in self.backends.values()]
+
+
+@dataclass(slots=True, eq=False)
+class Sources:
+    """What each part was made from: (its source, the part)."""
+
+    origins: dict[str, tuple[object, object]]
+    backends: dict[str, tuple[object, Backend]]
+    models: dict[str, tuple[object, Model]]
+    direct: dict[tuple[str, str], tuple[object, Option]]
+    policies: dict[tuple[str, str], tuple[object, Policy]]
+
+
+class Builder:
+    """One compilation."""
+
+    def __init__(
+        self,
+        base: config.Base,
+        credentials: config.Credentials,
+        *,
+        previous: Compiled | None,
+        make_origin: OriginMaker,
+        series: SeriesSource,
+    ) -> None:
+        self._base = base
+        self._credentials = credentials
+        self._before = previous.sources if previous is not None else Sources({}, {}, {}, {}, {})
+        self._now = Sources({}, {}, {}, {}, {})
+        self._make_origin = make_origin
+        self._series = series
+        self._problems: list[Rejection] = []
+        self._findings: list[FindingOnGateway] = []
+        self._secrets: dict[str, str] = {}
+        self._models: dict[str, Model] = {}
+        self._backends: dict[str, Backend] = {}
+
+    def build(self) -> Generator[None, None, Compiled]:
+        """Compile, yielding now and then. Raises ConfigError at the end, with everything that was found."""
+        self._read_secrets()
+        callers = self._read_clients()
+        for index, wire in enumerate(self._base.models):
+            self._add_model(wire, f"$.base.models[{index}]")
+            yield
+        direct = [
+            (public, option)
+            for index, public in enumerate(self._base.public_names)
+            if (option := self._direct(public, f"$.base.public_names[{index}]")) is not None
+        ]
+        policies: list[tuple[config.Policy, Policy]] = []
+        for index, wire_policy in enumerate(self._base.policies):
+            policy = self._policy(wire_policy, f"$.base.policies[{index}]")
+            if policy is not None:
+                policies.append((wire_policy, policy))
+            yield
+        if self._problems:
+            raise ConfigError(tuple(self._problems))
+        names = NameTable(shared=self._base.shared_namespaces, policies=policies, models=direct)
+        series = {id(each): each for _, policy in policies for each in policy.series}
+        series |= {id(option.series): option.series for _, option in direct}
+        return Compiled(
+            names=names,
+            models=self._models,
+            backends=self._backends,
+            callers=callers,
+            splits=frozenset(
+                target.split
+                for _, policy in policies
+                for rule in policy.rules
+                for target in rule.targets
+                if target.split is not None
+            ),
+            series=tuple(series.values()),
+            findings=tuple(self._findings),
+            sources=self._now,
+        )
+
+    def _reject(self, path: str, code: str, message: str) -> None:
+        self._problems.append(Rejection(path=path, code=code, message=message))
+
+    # Credentials
+
+    def _read_secrets(self) -> None:
+        for index, credential in enumerate(self._credentials.backends):
+            path = f"$.credentials.backends[{index}]"
+            if credential.id in self._secrets:
+                self._reject(path, "duplicate", "another credential has this id")
+            if not credential.value or not is_field_value(credential.value):
+                self._reject(path, "bad_credential", "the value must be printable ASCII and not empty")
+            self._secrets[credential.id] = credential.value
+
+    def _read_clients(self) -> dict[str, Caller]:
+        callers: dict[str, Caller] = {}
+        twice: set[str] = set()
+        for index, client in enumerate(self._credentials.clients):
+            path = f"$.credentials.clients[{index}]"
+            digest = client.key_sha256
+            if len(digest) != 64 or not set(digest) <= set("0123456789abcdef"):
+                self._reject(path, "bad_digest", "key_sha256 must be 64 lower-case hexadecimal digits")
+            elif digest in callers or digest in twice:
+                # Nobody can say whose it is, and guessing would let one namespace act as another.
+                twice.add(digest)
+                callers.pop(digest, None)
+                self._find(path, "duplicate_key", "several clients have this key; it is refused for all of them")
+            else:
+                callers[digest] = Caller(client.namespace, client.name, frozenset(client.groups), client.tier)
+        return callers
+
+    def _find(self, path: str, code: str, message: str) -> None:
+        self._findings.append(FindingOnGateway(path=path, code=code, message=message))
+
+    # Models
+
+    def _add_model(self, wire: config.Model, path: str) -> None:
+        if wire.key in self._models:
+            self._reject(path, "duplicate", "another model has this key")
+        backends = tuple(
+            backend
+            for index, each in enumerate(wire.backends)
+            if (backend := self._backend(each, f"{path}.backends[{index}]")) is not None
+        )
+        if not wire.backends:
+            self._reject(path, "no_backend", "a model needs at least one backend")
+        parameters = []
+        for index, (name, text) in enumerate(wire.parameters):
+            raw = _as_raw(text)
+            if raw is None:
+                self._reject(f"{path}.parameters[{index}]", "bad_json", "the value must be JSON text")
+            elif name in ("model", "messages", "stream"):
+                self._reject(f"{path}.parameters[{index}]", "reserved", f"{name} cannot be a default")
+            else:
+                parameters.append((name, raw))
+        source, before = (wire, backends), self._before.models.get(wire.key)
+        model = before[1] if before is not None and before[0] == source else None
+        if model is None:
+            model = Model(
+                key=wire.key,
+                namespace=wire.namespace,
+                name=wire.name,
+                version=wire.version,
+                public_name=wire.public_name,
+                parameters=tuple(parameters),
+                backends=backends,
+                capabilities=wire.capabilities,
+                retention=wire.retention,
+                traffic_state=wire.traffic_state,
+            )
+        self._models[wire.key] = model
+        self._now.models[wire.key] = (source, model)
+
+    def _backend(self, wire: config.Backend, path: str) -> Backend | None:
+        found = len(self._problems)
+        if wire.id in self._backends:
+            self._reject(path, "duplicate", "another backend has this id")
+        for field, message in complaints(wire):
+            self._reject(f"{path}.{field}", "invalid", message)
+        if wire.weight < 0:
+            self._reject(f"{path}.weight", "out_of_range", "must not be negative")
+        for name in ("connect", "first_token", "idle", "total"):
+            seconds = getattr(wire.timeouts, name)
+            if not (seconds > 0 and math.isfinite(seconds)):
+                self._reject(f"{path}.timeouts.{name}", "out_of_range", "must be more than 0 seconds")
+        secret = None
+        if wire.credential is not None:
+            secret = self._secrets.get(wire.credential.id)
+            if secret is None:
+                self._reject(f"{path}.credential", "unknown_credential", "no credential has this id")
+        origin = self._origin(wire, path) if len(self._problems) == found else None
+        if origin is None:
+            return None
+        source, before = (wire, secret, origin), self._before.backends.get(wire.id)
+        if before is not None and before[0] == source:
+            backend = before[1]
+        else:
+            backend = Backend(
+                id=wire.id,
+                name=wire.name,
+                discovered=wire.discovered,
+                weight=wire.weight,
+                jurisdiction=wire.jurisdiction,
+                origin=origin,
+                chat_head=chat_head(wire, secret),
+                probe_head=probe_head(wire, secret),
+                upstream_model=msgspec.Raw(msgspec.json.encode(wire.upstream_model)),
+                secret=secret,
+            )
+        self._backends[wire.id] = backend
+        self._now.backends[wire.id] = (source, backend)
+        return backend
+
+    def _origin(self, wire: config.Backend, path: str) -> object | None:
+        source = (wire.scheme, wire.host, wire.port, wire.tls, wire.timeouts, wire.name, wire.discovered)
+        before = self._before.origins.get(wire.id)
+        if before is not None and before[0] == source:
+            origin = before[1]
+        else:
+            try:
+                origin = self._make_origin(wire)
+            except ValueError as exc:
+                self._reject(f"{path}.tls", "bad_tls", str(exc))
+                return None
+        self._now.origins[wire.id] = (source, origin)
+        return origin
+
+    def _direct(self, public: config.PublicName, path: str) -> Option | None:
+        model = self._models.get(public.model)
+        key = (public.namespace, public.name)
+        if model is None:
+            self._reject(path, "unknown_model", "no model has this key")
+            return None
+        if key in self._now.direct:
+            self._reject(path, "duplicate", "another model has this name in this namespace")
+        before = self._before.direct.get(key)
+        if before is not None and before[0] is model:
+            option = before[1]
+        else:
+            series = self._series(
+                SeriesKey(model.namespace, "", "", "", model.name, model.version, Arm.NONE),
+            )
+            option = _option(model, config.Require(), series, series, ())
+        self._now.direct[key] = (model, option)
+        return option
+
+    # Policies
+
+    def _policy(self, wire: config.Policy, path: str) -> Policy | None:
+        found = len(self._problems)
+        key = (wire.namespace, wire.name)
+        if key in self._now.policies:
+            self._reject(path, "duplicate", "another policy has this name")
+        if not wire.rules:
+            self._reject(path, "no_rule", "a policy needs at least one rule")
+        models = tuple(
+            self._model_of(reference, f"{path}.rules[{number}].targets[{index}].{field}")
+            for number, rule in enumerate(wire.rules)
+            for index, target in enumerate(rule.targets)
+            for field, reference in (("stable", target.stable), ("candidate", target.candidate))
+        )
+        for number, rule in enumerate(wire.rules):
+            self._check_rule(rule, f"{path}.rules[{number}]")
+        if len({rule.name for rule in wire.rules}) != len(wire.rules):
+            self._reject(f"{path}.rules", "duplicate", "two rules have the same name")
+        if len(self._problems) != found:
+            return None
+        before = self._before.policies.get(key)
+        policy = before[1] if before is not None and before[0] == (wire, models) else self._compile_policy(wire)
+        self._now.policies[key] = ((wire, models), policy)
+        return policy
+
+    def _model_of(self, reference: str | None, path: str) -> Model | None:
+        if reference is not None and reference not in self._models:
+            self._reject(path, "unknown_model", "no model has this key")
+        return self._models.get(reference) if reference is not None else None
+
+    def _check_rule(self, rule: config.Rule, path: str) -> None:
+        if len({target.name for target in rule.targets}) != len(rule.targets):
+            self._reject(f"{path}.targets", "duplicate", "two targets have the same name")
+        if any(target.weight < 0 for target in rule.targets) or not any(target.weight for target in rule.targets):
+            self._reject(f"{path}.targets", "bad_weights", "weights must not be negative, and not all of them 0")
+        for index, target in enumerate(rule.targets):
+            if (target.candidate is None) != (target.rollout_id is None):
+                self._reject(f"{path}.targets[{index}]", "half_a_rollout", "candidate and rollout_id go together")
+            elif target.candidate == target.stable:
+                self._reject(f"{path}.targets[{index}]", "same_model", "candidate and stable are the same")
+        for name in rule.require.capabilities:
+            if name not in _CAPABILITIES:
+                self._reject(f"{path}.require.capabilities", "unknown_capability", "this gateway does not know it")
+        if rule.when is not None:
+            for message in _condition_complaints(rule.when, 1):
+                self._reject(f"{path}.when", "bad_condition", message)
+
+    def _compile_policy(self, wire: config.Policy) -> Policy:
+        lines = header_line("x-modelway-policy", wire.name)
+        rules = tuple(self._compile_rule(wire, rule, lines) for rule in wire.rules)
+        options = [
+            option
+            for rule in rules
+            for target in rule.targets
+            for option in (target.stable, target.candidate)
+            if option is not None
+        ]
+        series = {id(each): each for option in options for each in (option.series, option.series_apart)}
+        return Policy(
+            namespace=wire.namespace,
+            name=wire.name,
+            rules=rules,
+            header_lines=lines,
+            series=tuple(series.values()),
+        )
+
+    def _compile_rule(self, policy: config.Policy, wire: config.Rule, lines: bytes) -> Rule:
+        lines += header_line("x-modelway-rule", wire.name)
+        targets = tuple(self._compile_target(policy, wire, each, lines) for each in wire.targets if each.weight)
+        return Rule(
+            name=wire.name,
+            when=compile_when(wire.when, namespace=policy.namespace) if wire.when is not None else None,
+            targets=targets,
+            cumulative=tuple(accumulate(each.weight for each in targets)),
+            unfiltered=not any(
+                option is not None and (option.excluded is not None or option.has_limits)
+                for target in targets
+                for option in (target.stable, target.candidate)
+            ),
+            sticky=tuple(each.header.lower() if each.header is not None else None for each in wire.sticky),
+            salt=f"{policy.namespace}\0{policy.name}\0{wire.name}\0".encode("utf-8", "replace"),
+        )
+
+    def _compile_target(self, policy: config.Policy, rule: config.Rule, wire: config.Target, lines: bytes) -> Target:
+        lines += header_line("x-modelway-target", wire.name)
+
+        def option_of(key: str, arm: Arm) -> Option:
+            model = self._models[key]
+            labels = SeriesKey(policy.namespace, policy.name, rule.name, wire.name, model.name, model.version, Arm.NONE)
+            apart = self._series(labels)
+            series = self._series(labels._replace(arm=arm)) if arm is not Arm.NONE else apart
+            return _option(model, rule.require, series, apart, (lines,))
+
+        rollout = wire.rollout_id or ""
+        has_candidate = wire.candidate is not None
+        return Target(
+            name=wire.name,
+            weight=wire.weight,
+            stable=option_of(wire.stable, Arm.STABLE if has_candidate else Arm.NONE),
+            candidate=option_of(wire.candidate, Arm.CANDIDATE) if wire.candidate is not None else None,
+            split=SplitKey(policy.namespace, policy.name, rule.name, wire.name, rollout) if has_candidate else None,
+            salt=f"{rollout}\0".encode("utf-8", "replace"),
+        )
+
+
+def _option(model: Model, require: config.Require, series: Series, apart: Series, lines: tuple[bytes, ...]) -> Option:
+    allowed = [
+        each for each in model.backends if not require.jurisdictions or each.jurisdiction in require.jurisdictions
+    ]
+    weighted = [each for each in allowed if each.weight]
+    own = header_line("x-modelway-model", model.public_name)
+    can = model.capabilities
+    return Option(
+        model=model,
+        offers=tuple(
+            Offer(each, b"".join((own, header_line("x-modelway-backend", each.name), *lines))) for each in weighted
+        ),
+        cumulative=tuple(accumulate(each.weight for each in weighted)),
+        excluded=_exclusion(model, require, allowed=bool(allowed), weighted=bool(weighted)),
+        has_limits=(
+            can.tools is False
+            or can.json_schema is False
+            or "Image" not in can.input
+            or can.max_output_tokens is not None
+            or can.context_window is not None
+        ),
+        series=series,
+        series_apart=apart,
+    )
+
+
+def _exclusion(model: Model, require: config.Require, *, allowed: bool, weighted: bool) -> Reason | None:
+    """Why this model can never serve here. What a rule requires must be stated; silence does not satisfy it."""
+    if model.traffic_state is TrafficState.DISABLED:
+        return Reason.DISABLED
+    if model.traffic_state is TrafficState.DRAINING:
+        return Reason.DRAINING
+    if not allowed:
+        return Reason.JURISDICTION
+    if not all(_CAPABILITIES[name](model.capabilities) for name in require.capabilities):
+        return Reason.CAPABILITY
+    if require.retention is not None and _RETENTION_RANK[model.retention] > _RETENTION_RANK[require.retention]:
+        return Reason.RETENTION
+    return None if weighted else Reason.NO_BACKEND
+
+
+def _as_raw(text: str) -> msgspec.Raw | None:
+    try:
+        return msgspec.Raw(msgspec.json.encode(msgspec.json.decode(text)))
+    except (msgspec.DecodeError, UnicodeError, RecursionError, ValueError):
+        return None
+
+
+def _condition_complaints(when: config.When, depth: int) -> Iterator[str]:
+    if depth > _MAX_CONDITION_DEPTH:
+        yield "conditions are nested too deeply"
+        return
+    for condition in (*when.all, *when.any, *when.none):
+        if isinstance(condition, config.When):
+            yield from _condition_complaints(condition, depth + 1)
+        elif isinstance(condition, config.HeaderCondition):
+            given = (condition.exact, condition.prefix, condition.present)
+            if sum(each is not None for each in given) != 1:
+                yield "a header condition has exactly one of exact, prefix and present"

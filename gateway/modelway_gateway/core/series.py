@@ -1,0 +1,102 @@
+"""Counters and histograms of one series, looked up once when a config is built and never again on a request's path.
+
+The rule: a series lives as long as some config names it, and `KEEP_SECONDS` longer; a new config never resets one.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterable
+from typing import Final, NamedTuple
+
+from modelway_contract.names import (
+    DURATION_BUCKETS_SECONDS,
+    TPOT_BUCKETS_SECONDS,
+    TTFT_BUCKETS_SECONDS,
+    Arm,
+    Outcome,
+)
+
+KEEP_SECONDS: Final = 900.0
+"""How long a series outlives the last config that named it: a few scrapes and an alert's range."""
+
+
+class SeriesKey(NamedTuple):
+    """The labels, in the order of `names.Label`; all of them come from the config or a closed set."""
+
+    namespace: str
+    policy: str
+    rule: str
+    target: str
+    model: str
+    version: str
+    arm: Arm
+
+
+class Histogram:
+    """Counts per bucket (not cumulative; the last one is +Inf) and their sum."""
+
+    __slots__ = ("bounds", "counts", "total")
+
+    def __init__(self, bounds: tuple[float, ...]) -> None:
+        self.bounds = bounds
+        self.counts = [0] * (len(bounds) + 1)
+        self.total = 0.0
+
+    def observe(self, value: float) -> None:
+        self.counts[bisect_left(self.bounds, value)] += 1
+        self.total += value
+
+
+class Series:
+    """What is counted for one (policy, rule, target, model, version, arm)."""
+
+    __slots__ = ("duration", "key", "requests", "tpot", "ttft")
+
+    def __init__(self, key: SeriesKey) -> None:
+        self.key = key
+        self.requests: dict[Outcome, int] = dict.fromkeys(Outcome, 0)
+        self.ttft = Histogram(TTFT_BUCKETS_SECONDS)
+        self.tpot = Histogram(TPOT_BUCKETS_SECONDS)
+        self.duration = Histogram(DURATION_BUCKETS_SECONDS)
+
+    def count(self, outcome: Outcome) -> None:
+        """Count a request, once, at its end."""
+        self.requests[outcome] += 1
+
+
+class SeriesBook:
+    """All series by their labels. `get` while building, `activate` when what was built goes live."""
+
+    def __init__(self) -> None:
+        self._known: dict[SeriesKey, Series] = {}
+        self._shown: dict[SeriesKey, float | None] = {}  # value: since when no config names it
+
+    def get(self, key: SeriesKey) -> Series:
+        """The series of these labels, the same object each time. Not shown before it is activated."""
+        series = self._known.get(key)
+        if series is None:
+            series = self._known[key] = Series(key)
+        return series
+
+    def activate(self, series: Iterable[Series], *, now: float) -> None:
+        """Show these; forget what was got for a config that never went live; begin to retire all others."""
+        live = {each.key for each in series}
+        for key in live:
+            self._shown[key] = None
+        for key, gone_since in self._shown.items():
+            if gone_since is None and key not in live:
+                self._shown[key] = now
+        self._known = {key: each for key, each in self._known.items() if key in self._shown}
+        self.retire(now=now)
+
+    def retire(self, *, now: float) -> None:
+        """Drop what no config has named for `KEEP_SECONDS`."""
+        gone = [key for key, since in self._shown.items() if since is not None and now - since > KEEP_SECONDS]
+        for key in gone:
+            del self._shown[key]
+            self._known.pop(key, None)
+
+    def shown(self) -> list[Series]:
+        """What `/metrics` shows."""
+        return [self._known[key] for key in self._shown]
