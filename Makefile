@@ -1,0 +1,60 @@
+# Modelway. `make help` lists what there is; `make demo` and `make test` work from a clean checkout.
+.DEFAULT_GOAL := help
+SHELL := /bin/sh
+BIN := .venv/bin
+LOCALKUBE := tools/localkube/localkube
+PYTEST := $(BIN)/python -m pytest
+
+.PHONY: help env dev-env demo check format test test-unit test-integration test-cluster node generate verify lock images
+
+help: ## list the targets
+	@grep -hE '^[a-z][a-z0-9-]*:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
+
+env:
+	@tools/environment.sh cli
+
+dev-env:
+	@tools/environment.sh dev
+
+demo: env ## a healthy version is promoted, a bad one rolled back, live in this terminal (no cluster needed)
+	@$(BIN)/modelway demo
+
+check: dev-env ## format, lint, types, import floors, generated files
+	@echo "==> ruff format"; $(BIN)/ruff format --check --quiet . || { echo "run: make format" >&2; exit 1; }
+	@echo "==> ruff check"; $(BIN)/ruff check --quiet .
+	@echo "==> mypy"; $(BIN)/mypy
+	@echo "==> import floors"; $(BIN)/lint-imports --no-logo >/tmp/modelway-floors.$$$$ 2>&1 || { cat /tmp/modelway-floors.$$$$; exit 1; }; tail -2 /tmp/modelway-floors.$$$$; rm -f /tmp/modelway-floors.$$$$
+	@$(MAKE) --no-print-directory verify
+
+format: dev-env ## format the code and fix what the linter can
+	@$(BIN)/ruff check --quiet --fix . ; $(BIN)/ruff format --quiet .
+
+node: ## build the Kubernetes node for tests when it is not cached (as root on Linux; installs Debian packages, saying so)
+	@$(LOCALKUBE) build || { status=$$?; [ $$status -eq 3 ] && [ -z "$$CI" ] && { echo "cluster tests will be skipped" >&2; exit 0; }; exit $$status; }
+
+test: dev-env node ## every test: unit, integration, and the cluster tests on a real node
+	@$(PYTEST) tests
+
+test-unit: dev-env ## the pure core, playbooks, properties
+	@$(PYTEST) tests/unit tests/playbooks tests/golden tests/test_layout.py tests/test_catalogue.py
+
+test-integration: dev-env node ## real servers on loopback
+	@$(PYTEST) tests/integration tests/hostile
+
+test-cluster: dev-env node ## helm install on a real Kubernetes node
+	@$(PYTEST) tests/cluster
+
+generate: dev-env ## write CRDs, the chart's copy, the reference and the state diagram
+	@$(BIN)/python tools/generate_crds.py
+	@$(BIN)/python tools/draw_states.py
+
+verify: dev-env ## fail when a generated file is stale
+	@echo "==> generated files"; $(BIN)/python tools/generate_crds.py --check && $(BIN)/python tools/draw_states.py --check
+
+lock: dev-env ## pin every dependency anew, with hashes
+	@tools/lock.sh
+
+images: ## build the operator's and the gateway's images with buildah (BASE_IMAGE=… for another base)
+	@for part in operator gateway; do \
+	  buildah bud --file Dockerfile --target $$part --tag modelway-$$part:$$(sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml) \
+	    $${BASE_IMAGE:+--build-arg BASE_IMAGE=$$BASE_IMAGE} . || exit 1; done
