@@ -190,7 +190,9 @@ def _show(report: "TrafficReport", *, json_to: str | None) -> None:
 
     from modelway_cli.traffic.display import summary_table
 
-    Console(stderr=json_to == "-").print(summary_table(report))
+    console = Console(stderr=json_to == "-")
+    console.print(f"{report.model} at {report.url}", markup=False, highlight=False, soft_wrap=True)
+    console.print(summary_table(report))
     if json_to is None:
         return
     text = msgspec.json.format(msgspec.json.encode(report), indent=2).decode()

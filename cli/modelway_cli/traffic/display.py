@@ -36,7 +36,7 @@ def share(part: int, whole: int) -> str:
 
 def summary_table(report: TrafficReport) -> Table:
     """The report as one table of three columns: what, how many, which part."""
-    table = Table(title=Text(f"Traffic to {report.url} as {report.model}"), title_justify="left")
+    table = Table()
     for heading, justify in (("", "left"), ("count", "right"), ("share", "right")):
         table.add_column(heading, justify=justify)  # type: ignore[arg-type]
 
@@ -56,8 +56,8 @@ def summary_table(report: TrafficReport) -> Table:
         for key, count in counts.items():
             add(f"{label} {key}", count)
     table.add_section()
-    for label, figures in (("latency", report.latency_seconds), ("first token", report.ttft_seconds)):
-        _add_figures(table, label, figures)
+    _add_figures(table, "latency", report.latency_seconds)
+    _add_figures(table, "first token", report.ttft_seconds)
     table.add_section()
     achieved = report.requests / report.elapsed_seconds if report.elapsed_seconds else 0.0
     table.add_row("elapsed", f"{report.elapsed_seconds:.1f} s", f"{achieved:.1f}/s")
@@ -65,6 +65,8 @@ def summary_table(report: TrafficReport) -> Table:
 
 
 def _add_figures(table: Table, label: str, figures: Percentiles) -> None:
+    if figures.p50 is None:
+        return
     for name in figures.__struct_fields__:
         table.add_row(f"{label} {name}", milliseconds(getattr(figures, name)), "")
 

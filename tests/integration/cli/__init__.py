@@ -1,0 +1,1 @@
+"""The command line's parts on loopback: real servers, real processes, the official SDK."""
