@@ -1,8 +1,9 @@
 """The sequential test: is the candidate worse, judged anew at every interval without paying for each look.
 
 A test keeps one logarithm per alternative: how much better that alternative explains what was counted than the null
-hypothesis does. The mean over the alternatives is an e-value; under the null hypothesis it passes 1/α with a probability
-of at most α, however often one looks (Ville's inequality). So it may be looked at after every interval, and stopped at.
+hypothesis does. The mean over the alternatives is an e-value; under the null hypothesis it passes 1/α with a
+probability of at most α, however often one looks (Ville's inequality). So it may be looked at after every interval,
+and acted on at once.
 
 The rules to know: the two-arm test conditions on the failures of both arms together, so a shared outage cancels out; an
 interval in which an arm had no requests changes nothing; and all is done in logarithms, where a thousand failures in a

@@ -1,0 +1,40 @@
+"""What one decision hands on to the next in the same process.
+
+Rule: losing it costs work and never a promise. Compiled parts are compiled again; which config held which revision is
+known again once the gateways acknowledged the present one; and an LLMModel whose present generation is invalid serves
+from then on only where a policy remembers it (policies remember their own last valid spec in their Secret).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+KNOWN_CONFIGS = 64
+"""How many different configs are remembered: gateways that run an older one than that count as not converged."""
+
+
+class ConfigKey(NamedTuple):
+    """A config without what moves by itself."""
+
+    base: str
+    credentials: str
+
+
+class CachedPart(NamedTuple):
+    """Something compiled, and the digest of all that was read for it."""
+
+    key: str
+    value: Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Memory:
+    """Opaque to whoever carries it from turn to turn."""
+
+    parts: Mapping[str, CachedPart] = field(default_factory=dict, repr=False)
+    known: Mapping[ConfigKey, Mapping[str, str]] = field(default_factory=dict, repr=False)
+    """Revisions by uid of the objects in the configs that were pushed, oldest first."""
+    valid_models: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, repr=False)
+    """The last valid generation of each LLMModel, by uid."""
+    told: frozenset[str] = frozenset()
+    """Notes about Secrets that stand and have been told in an Event."""
