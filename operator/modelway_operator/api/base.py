@@ -14,6 +14,16 @@ from pydantic_core import CoreSchema
 
 from modelway_operator.api.rules import Rule
 
+
+def _without_nulls(data: Mapping[str, Any]) -> dict[str, Any]:
+    """What the API server does: a null is as good as no field, in objects and in maps."""
+    return {
+        key: _without_nulls(value) if isinstance(value, Mapping) else value
+        for key, value in data.items()
+        if value is not None
+    }
+
+
 MAX_NAME = 63
 """Longest name of an object of ours: it becomes a label of metrics and may become one in Kubernetes."""
 
@@ -36,9 +46,7 @@ class ApiObject(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _drop_nulls(cls, data: Any) -> Any:
-        if isinstance(data, Mapping):
-            return {key: value for key, value in data.items() if value is not None}
-        return data
+        return _without_nulls(data) if isinstance(data, Mapping) else data
 
     @model_validator(mode="after")
     def _obey_rules(self) -> Self:

@@ -265,8 +265,8 @@ class ReferencedBy(StatusObject):
 
     count: Annotated[int, Field(ge=0)] = 0
     """How many there are."""
-    policies: Annotated[tuple[str, ...], Field(max_length=16)] = ()
-    """The first of their names."""
+    policies: Annotated[tuple[Annotated[str, Field(max_length=127)], ...], Field(max_length=16)] = ()
+    """The first of their names, with the namespace where that is another."""
 
 
 class ModelGateways(StatusObject):

@@ -70,7 +70,8 @@ def _problems(exc: ValidationError) -> Iterable[str]:
         if error["type"] == "too_short" and _has_inner(error, errors):
             continue  # entries that were refused count as missing; they are what must be said
         message = _WORDS[error["type"]].format(**error["ctx"]) if _speaks(error) else _plain(error)
-        yield f"{_path(error['loc'])}: {message}"
+        path = _path(error["loc"])
+        yield f"{path}: {message}" if path else message  # a rule of the whole object names the field itself
 
 
 def _speaks(error: ErrorDetails) -> bool:
@@ -89,4 +90,4 @@ def _has_inner(outer: ErrorDetails, errors: list[ErrorDetails]) -> bool:
 
 def _path(location: tuple[int | str, ...]) -> str:
     text = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in location)
-    return text.removeprefix(".") or "object"
+    return text.removeprefix(".")
