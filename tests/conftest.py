@@ -1,4 +1,4 @@
-"""What holds for every rung: in CI a skip, an xfail or a deselected test fails the run unless `allowed_skips.toml` names it.
+"""What holds for every rung: in CI a skip, an xfail or a deselected test fails the run, but for `allowed_skips.toml`.
 
 The one rule: a run never passes by leaving something out.
 """

@@ -52,7 +52,9 @@ def test_every_identifier_of_the_design_is_in_the_catalogue() -> None:
     if not DESIGN.is_dir() and os.environ.get("CI") != "true":
         pytest.skip("the design pages are not beside this checkout")
     faults = (DESIGN / "faults.md").read_text()
-    wanted = set(re.findall(r"^\| ([PF]\d+) \|", faults, re.M)) | set(re.findall(r"^- (B\d+) ", faults, re.M))
+    wanted = set(re.findall(r"^\| ([PF]\d+) \|", faults, re.MULTILINE)) | set(
+        re.findall(r"^- (B\d+) ", faults, re.MULTILINE)
+    )
     wanted |= set(re.findall(r"\b(A\d+)\b", (DESIGN / "rollouts.md").read_text()))
 
     assert set() == wanted - set(CATALOGUE)

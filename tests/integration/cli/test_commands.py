@@ -99,7 +99,7 @@ async def test_the_simulator_takes_its_key_from_the_environment() -> None:
         (("simulate-llm", "--error-mode", "explode"), 2, "explode"),
         (("simulate-llm", "--tls-cert", "x.pem"), 2, "--tls-key"),
         (("simulate-llm", "--tls-cert", "x.pem", "--tls-key", "x.key"), 1, "x.pem"),
-        (("traffic", "http://8.8.8.8", "-m", "m"), 2, "--allow-public"),
+        (("traffic", "http://192.0.2.1", "-m", "m"), 2, "--allow-public"),
         (("traffic", "nonsense", "-m", "m"), 2, "http://127.0.0.1:8080/v1"),
         (("traffic", "http://127.0.0.1", "-m", "m", "-H", "x"), 2, "NAME=VALUE"),
         (("traffic", "http://127.0.0.1"), 2, "--model"),
