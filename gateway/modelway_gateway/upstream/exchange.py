@@ -13,7 +13,7 @@ from modelway_gateway.upstream.interface import Address, FailureKind, Origin, Si
 if TYPE_CHECKING:
     from modelway_gateway.upstream.connection import Connection
 
-_RESEND_WITHIN_SECONDS = 2.0
+RESEND_WITHIN_SECONDS = 2.0
 _OVERDUE = {
     FailureKind.CONNECT_TIMEOUT: "could not be connected to within {:g} s",
     FailureKind.FIRST_TOKEN_TIMEOUT: "sent no content within {:g} s",
@@ -121,7 +121,7 @@ class LiveExchange:
 
     def may_resend(self, now: float) -> bool:
         """A resting connection that closes as it is used says nothing about the request; an old one's death may."""
-        return self.reused and not self._resent and now - self.sent_at < _RESEND_WITHIN_SECONDS
+        return self.reused and not self._resent and now - self.sent_at < RESEND_WITHIN_SECONDS
 
     def begin_resend(self, now: float) -> None:
         self._resent = True

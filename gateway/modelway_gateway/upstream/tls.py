@@ -17,6 +17,8 @@ def system_context() -> ssl.SSLContext:
 
 def private_context(ca_pem: str) -> ssl.SSLContext:
     """Believes the given certificate authorities and no others. A bad bundle is a ValueError."""
+    if not ca_pem.strip():  # the ssl module would take "nothing given" for "the system's"
+        raise ValueError("the CA bundle holds no readable PEM certificate")
     try:
         return _finish(ssl.create_default_context(cadata=ca_pem))
     except (ssl.SSLError, ValueError) as exc:
