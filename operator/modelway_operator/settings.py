@@ -5,17 +5,15 @@ the files they stand in, which are read anew at each use so that they may be rot
 """
 
 import argparse
+import re
 import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Final, NoReturn, TypeVar
+from typing import Final, NoReturn, TypeVar
 from urllib.parse import urlsplit
 
-from pydantic import TypeAdapter, ValidationError
-
-from modelway_operator.api.names import EntryName, NamespaceName, ObjectName
 from modelway_operator.api.quantities import Duration
 from modelway_operator.errors import SettingsError
 
@@ -39,6 +37,8 @@ class LogFormat(StrEnum):
     TEXT = "text"
 
 
+LABEL: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+SUBDOMAIN: Final = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 LOG_LEVELS: Final = ("debug", "info", "warning", "error")
 
 
@@ -143,8 +143,8 @@ def load_settings(arguments: Sequence[str], environ: Mapping[str, str]) -> Setti
     Raises SettingsError, whose message names the flag and what it takes.
     """
     given = _parser(environ).parse_args(list(arguments))
-    namespace = _name("namespace", given.namespace, NamespaceName)
-    release = _name("release", given.release, EntryName)
+    namespace = _name("namespace", given.namespace)
+    release = _name("release", given.release)
     watched = _names("watch-namespaces", given.watch_namespaces)
     if watched and namespace not in watched:
         watched = (*watched, namespace)
@@ -154,18 +154,16 @@ def load_settings(arguments: Sequence[str], environ: Mapping[str, str]) -> Setti
     if level not in LOG_LEVELS:
         raise SettingsError(f"--log-level is one of {', '.join(LOG_LEVELS)}, not {given.log_level!r}")
     return Settings(
-        gateway=_name("gateway", given.gateway, EntryName),
+        gateway=_name("gateway", given.gateway),
         namespace=namespace,
         release=release,
-        identity=_name("pod-name", given.pod_name, ObjectName),
+        identity=_name("pod-name", given.pod_name, SUBDOMAIN),
         watch_namespaces=watched,
         shared_namespaces=shared,
         anonymous_namespace=(
-            _name("anonymous-namespace", given.anonymous_namespace, NamespaceName)
-            if given.anonymous_namespace
-            else None
+            _name("anonymous-namespace", given.anonymous_namespace) if given.anonymous_namespace else None
         ),
-        admin_service=_name("admin-service", given.admin_service or f"{release}-gateway-admin", EntryName),
+        admin_service=_name("admin-service", given.admin_service or f"{release}-gateway-admin"),
         gateway_metrics_port=_port("gateway-metrics-port", given.gateway_metrics_port),
         metrics_source=source,
         prometheus=_prometheus(given) if source is MetricsKind.PROMETHEUS else None,
@@ -205,18 +203,17 @@ def _prometheus(given: argparse.Namespace) -> PrometheusSettings:
     )
 
 
-def _name(flag: str, value: str | None, kind: Any) -> str:
+def _name(flag: str, value: str | None, form: re.Pattern[str] = LABEL) -> str:
     if not value:
         raise SettingsError(f"--{flag} ({PREFIX}{flag.upper().replace('-', '_')}) is not set")
-    try:
-        return str(TypeAdapter(kind).validate_python(value))
-    except ValidationError as exc:
-        raise SettingsError(f"--{flag} is not a Kubernetes name: {value!r}") from exc
+    if form.fullmatch(value) is None:
+        raise SettingsError(f"--{flag} is a Kubernetes name (lower case letters, digits and dashes), not {value!r}")
+    return value
 
 
 def _names(flag: str, value: str) -> tuple[str, ...]:
     parts = [part.strip() for part in value.split(",") if part.strip()]
-    return tuple(dict.fromkeys(_name(flag, part, NamespaceName) for part in parts))
+    return tuple(dict.fromkeys(_name(flag, part) for part in parts))
 
 
 def _choice(flag: str, value: str, kind: type[E]) -> E:

@@ -15,7 +15,6 @@ import msgspec
 from kubernetes.aio import client as kubernetes_client
 from kubernetes.aio import config as kubernetes_config
 
-from modelway_operator.clients.kinds import SECRET, Kind, Raw
 from modelway_operator.errors import (
     ClusterError,
     ConflictError,
@@ -25,6 +24,7 @@ from modelway_operator.errors import (
     SettingsError,
     UnreachableError,
 )
+from modelway_operator.kinds import SECRET, Kind, Raw
 from modelway_operator.settings import Settings
 
 FIELD_MANAGER: Final = "modelway-operator"

@@ -17,8 +17,8 @@ from typing import Any, Final
 
 from modelway_contract import names
 from modelway_operator.clients.cluster import Cluster
-from modelway_operator.clients.kinds import LEASE, Raw
 from modelway_operator.errors import ClusterError, ConflictError, NotFoundError, UnreachableError
+from modelway_operator.kinds import LEASE, Raw
 
 LEASE_SECONDS: Final = 15
 RENEW_DEADLINE_SECONDS: Final = 10.0
