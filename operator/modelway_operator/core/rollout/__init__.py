@@ -1,7 +1,8 @@
 """The rollout engine: what a target's traffic does next, and why. Pure: no clock, no randomness, no I/O.
 
-Two calls make one turn. `wanted.measurements_wanted(snapshot)` says what has to be measured; with the answers in the
-snapshot, `advance.advance(snapshot)` says what the target serves now and what its state is. The files, from the bottom:
+Two calls make one turn. `wanted.measurements_wanted(snapshot)` says what has to be measured; with the answers in
+the snapshot, `advance.advance(snapshot)` says what the target serves now and what its state is. The files, from
+the bottom:
 
 - `errors`      what can only be a fault of this engine
 - `model`       the words: snapshot in, plan out

@@ -1,7 +1,8 @@
 """The same measurement without Prometheus: from the gateways' own `/metrics`, as scraped every few seconds.
 
-The rule to know: it must agree with `promql` on every recorded series, so both count from the last sample at or before
-the window's beginning, take a falling counter for one that began at 0 again, and call the same samples stale.
+The rule to know: it must agree with `promql` on every recorded series, so both count from the last sample at or
+before the window's beginning, take a falling counter for one that began at 0 again, and call the same samples
+stale.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence

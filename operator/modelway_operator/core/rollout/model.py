@@ -209,10 +209,10 @@ class MetricsSource:
 class TargetSnapshot:
     """All that one decision about one target may look at.
 
-    `settings` is None where no (valid) rollout entry names the target; the caller need not remember the last valid one,
-    since an active rollout carries it in its state. `wanted` is what the spec points to, None where that does not
-    exist. `serving` is the version remembered for this target outside of any rollout, None where it never served.
-    `quarantined` are the digests that failed at *other* targets of the policy.
+    `settings` is None where no (valid) rollout entry names the target; the caller need not remember the last valid
+    one, since an active rollout carries it in its state. `wanted` is what the spec points to, None where that does
+    not exist. `serving` is the version remembered for this target outside of any rollout, None where it never
+    served. `quarantined` are the digests that failed at *other* targets of the policy.
     """
 
     now: float
@@ -270,8 +270,8 @@ class TargetPlan:
     """What the target serves from now on, and what is to be written.
 
     `state` is None where no rollout state has to be kept. `stable` is None only where nothing is known to serve.
-    With `candidate`, its split is pushed under `rollout_id`, also at share 0. `remembered` are the versions whose specs
-    must be kept, since `state` refers to them or they serve.
+    With `candidate`, its split is pushed under `rollout_id`, also at share 0. `remembered` are the versions whose
+    specs must be kept, since `state` refers to them or they serve.
     """
 
     key: TargetKey

@@ -4,12 +4,12 @@ Two rules. Everything that decides which phase may follow which lives in this fi
 happened, `effects` says what else changes with it, and neither names a phase to go to. And this file knows nothing of
 metrics, gateways or versions: it can be read, drawn (`tools/draw_states.py`) and tested by itself.
 
-Theory of operation. A target is at rest in Stable or in RolledBack. A new candidate takes it through Preflight, where
-the weight is still 0, into the steps. Each step passes through four phases: Applying (the weight is announced and
-pushed), Warming (all gateways have it; results are not counted yet), Soaking (waiting for an interval to close) and
-Evaluating (judging the one that did). Evaluating never outlasts one call of `advance`: it ends in the next step's
-Applying, back in Soaking, or worse. After the last step, Promoting pushes all of the traffic and Baking watches it with
-the old version kept warm; then the candidate is what is stable.
+Theory of operation. A target is at rest in Stable or in RolledBack. A new candidate takes it through Preflight,
+where the weight is still 0, into the steps. Each step passes through four phases: Applying (the weight is
+announced and pushed), Warming (all gateways have it; results are not counted yet), Soaking (waiting for an
+interval to close) and Evaluating (judging the one that did). Evaluating never outlasts one call of `advance`: it
+ends in the next step's Applying, back in Soaking, or worse. After the last step, Promoting pushes all of the
+traffic and Baking watches it with the old version kept warm; then the candidate is what is stable.
 
 Three things can happen nearly everywhere, and are written once for all of ACTIVE:
 

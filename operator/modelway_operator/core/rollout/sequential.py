@@ -5,9 +5,9 @@ hypothesis does. The mean over the alternatives is an e-value; under the null hy
 probability of at most α, however often one looks (Ville's inequality). So it may be looked at after every interval,
 and acted on at once.
 
-The rules to know: the two-arm test conditions on the failures of both arms together, so a shared outage cancels out; an
-interval in which an arm had no requests changes nothing; and all is done in logarithms, where a thousand failures in a
-row do not overflow.
+The rules to know: the two-arm test conditions on the failures of both arms together, so a shared outage cancels
+out; an interval in which an arm had no requests changes nothing; and all is done in logarithms, where a thousand
+failures in a row do not overflow.
 """
 
 import math

@@ -1,7 +1,7 @@
 """A rollout entry with every default resolved, and what of it only the operator can check.
 
-The rule to know: what the API server can check is checked by the types; here is what depends on the install (the scrape
-interval) or on what the gateways export (the histograms' bounds).
+The rule to know: what the API server can check is checked by the types; here is what depends on the install (the
+scrape interval) or on what the gateways export (the histograms' bounds).
 """
 
 import json

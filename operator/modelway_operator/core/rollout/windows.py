@@ -1,8 +1,9 @@
 """Which intervals there are: aligned, side by side, closed and settled.
 
-The rule to know: an interval's ends are multiples of its length, so a restarted operator finds the same ones; it is
-counted once, two scrapes after its end, and never reaches back before the gateways had the present weight. Where
-Prometheus has no samples for an end, the next interval begins earlier and covers the gap too: counters forget nothing.
+The rule to know: an interval's ends are multiples of its length, so a restarted operator finds the same ones; it
+is counted once, two scrapes after its end, and never reaches back before the gateways had the present weight.
+Where Prometheus has no samples for an end, the next interval begins earlier and covers the gap too: counters
+forget nothing.
 """
 
 from dataclasses import dataclass
