@@ -62,7 +62,7 @@ class Wanted:
     measurements: tuple[MeasurementRequest, ...] = ()
     probes: tuple[str, ...] = ()
     """Keys of the models that one ready gateway is to be asked to probe."""
-    memory: Memory = Memory()
+    memory: Memory = field(default_factory=Memory)
     """Put it into the snapshot that goes to `decide`."""
 
 

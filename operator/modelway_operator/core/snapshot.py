@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, TypeAlias
 from modelway_contract.codec import MAX_DOCUMENT_BYTES
 from modelway_contract.config import Ack, ProbeResult, Push
 from modelway_operator.core.memory import Memory
-from modelway_operator.core.rollout.model import Measurement, MeasurementRequest
+from modelway_operator.core.rollout.model import Measurement, MeasurementRequest, MetricsSource
 
 RawObject: TypeAlias = Mapping[str, Any]
 """An object as the API server sends it; only `api.parsing` reads what is in it."""
@@ -121,6 +121,8 @@ class Snapshot:
     """The last push that was handed to the gateways under this epoch, whether or not they took it."""
     measurements: Mapping[MeasurementRequest, Measurement] = field(default_factory=dict)
     """Answers to `Wanted.measurements`; what could not be fetched stands here with the reason."""
+    source: MetricsSource = field(default_factory=MetricsSource)
+    """How the place that measurements come from is doing."""
     probes: Mapping[str, ProbeResult] = field(default_factory=dict)
     """Answers to `Wanted.probes`, by model key."""
-    memory: Memory = Memory()
+    memory: Memory = field(default_factory=Memory)

@@ -1,0 +1,35 @@
+"""Compiled parts from the last turn, taken again where nothing that they were made of has changed.
+
+Rule: a part is a pure function of what its key is a digest of; so a cache that is empty, or belongs to another process,
+changes nothing but the work. Objects carry no generation for what they refer to (labels, Secrets), hence digests.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import TypeVar, cast
+
+from modelway_operator.core.memory import CachedPart
+
+T = TypeVar("T")
+
+
+class Parts:
+    """One turn's view of the cache: what was used goes on to the next turn, the rest is forgotten."""
+
+    def __init__(self, before: Mapping[str, CachedPart]) -> None:
+        self._before = before
+        self._now: dict[str, CachedPart] = {}
+        self.made = 0
+        """Parts that had to be compiled in this turn."""
+
+    def get(self, name: str, key: str, make: Callable[[], T]) -> T:
+        """The part of this name, compiled by `make` unless it was compiled before under the same key."""
+        found = self._now.get(name) or self._before.get(name)
+        if found is None or found.key != key:
+            self.made += 1
+            found = CachedPart(key, make())
+        self._now[name] = found
+        return cast("T", found.value)
+
+    def kept(self) -> Mapping[str, CachedPart]:
+        """What the next turn may use."""
+        return dict(self._now)
