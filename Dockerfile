@@ -1,4 +1,5 @@
-# Two images from one wheel: `--target operator` and `--target gateway`. Any base with python3 (≥ 3.11) and venv will do.
+# Three images from one wheel: `--target operator`, `--target gateway`, `--target cli`. Any base with python3 (≥ 3.11) and
+# venv will do.
 ARG BASE_IMAGE=python:3.13-slim
 
 FROM ${BASE_IMAGE} AS wheel
@@ -32,3 +33,11 @@ COPY --from=wheel /dist /tmp/dist
 RUN /opt/modelway/bin/pip install --no-cache-dir --no-deps --no-index /tmp/dist/*.whl && rm -r /tmp/dist /tmp/lock.txt
 USER 65532:65532
 ENTRYPOINT ["modelway-gateway"]
+
+FROM runtime AS cli
+COPY locks/cli.txt /tmp/lock.txt
+RUN /opt/modelway/bin/pip install --no-cache-dir --no-deps --require-hashes -r /tmp/lock.txt
+COPY --from=wheel /dist /tmp/dist
+RUN /opt/modelway/bin/pip install --no-cache-dir --no-deps --no-index /tmp/dist/*.whl && rm -r /tmp/dist /tmp/lock.txt
+USER 65532:65532
+ENTRYPOINT ["modelway"]

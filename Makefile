@@ -54,7 +54,7 @@ verify: dev-env ## fail when a generated file is stale
 lock: dev-env ## pin every dependency anew, with hashes
 	@tools/lock.sh
 
-images: ## build the operator's and the gateway's images with buildah (BASE_IMAGE=… for another base)
-	@for part in operator gateway; do \
+images: ## build the images of operator, gateway and command line with buildah (BASE_IMAGE=… for another base)
+	@for part in operator gateway cli; do \
 	  buildah bud --file Dockerfile --target $$part --tag modelway-$$part:$$(sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml) \
 	    $${BASE_IMAGE:+--build-arg BASE_IMAGE=$$BASE_IMAGE} . || exit 1; done
