@@ -5,8 +5,10 @@ before the window's beginning, take a falling counter for one that began at 0 ag
 stale.
 """
 
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from modelway_contract.names import REQUESTS_TOTAL, Arm, Label, Outcome
 from modelway_operator.core.rollout.model import (
@@ -32,8 +34,7 @@ LOOKBACK_SECONDS = 300.0
 """An older sample does not stand for a moment any more; Prometheus' own default."""
 
 
-@dataclass(frozen=True, slots=True)
-class Series:
+class Series(NamedTuple):
     """One series of one replica."""
 
     name: str
@@ -109,11 +110,19 @@ def _counts(request: MeasurementRequest, recordings: Recordings, arm: Arm, versi
 def _total_growth(recordings: Recordings, start: float, end: float, wanted: Callable[[Series], bool]) -> float | None:
     total: float | None = None
     for scrapes in recordings.values():
-        near = [scrape for scrape in scrapes if start - LOOKBACK_SECONDS < scrape.time_seconds <= end]
-        for series in {series for scrape in near for series in scrape.values if wanted(series)}:
+        near = _scrapes_around(scrapes, start, end)
+        for series in {series for series in set().union(*(scrape.values for scrape in near)) if wanted(series)}:
             samples = [(scrape.time_seconds, scrape.values[series]) for scrape in near if series in scrape.values]
             total = (total or 0.0) + _growth(samples, start)
     return total
+
+
+def _scrapes_around(scrapes: Sequence[Scrape], start: float, end: float) -> Sequence[Scrape]:
+    """The scrapes in the window, and the last one at or before its beginning, which is where the counting starts."""
+    first = bisect_right(scrapes, start, key=lambda scrape: scrape.time_seconds)
+    after = bisect_right(scrapes, end, key=lambda scrape: scrape.time_seconds)
+    has_base = first > 0 and scrapes[first - 1].time_seconds > start - LOOKBACK_SECONDS
+    return scrapes[first - 1 if has_base else first : after]
 
 
 def _growth(samples: Iterable[tuple[float, float]], start: float) -> float:
