@@ -27,6 +27,7 @@ from modelway_contract.config import Rejection
 class Code(StrEnum):
     """What stands in `error.code`; a closed set, so it may be a metric label."""
 
+    # Requests that were sent nowhere.
     INVALID_API_KEY = "invalid_api_key"
     DUPLICATE_AUTHORIZATION = "duplicate_authorization"
     UNKNOWN_URL = "unknown_url"
@@ -43,11 +44,12 @@ class Code(StrEnum):
     NO_MATCHING_RULE = "no_matching_rule"
     NO_ELIGIBLE_MODEL = "no_eligible_model"
     NO_CONFIG = "no_config"
+    NO_ENDPOINTS = "no_endpoints"
+    # What became of those that were sent.
     INVALID_REQUEST = "invalid_request"
     RATE_LIMITED = "rate_limited"
     UPSTREAM_CREDENTIALS_EXHAUSTED = "upstream_credentials_exhausted"
     UPSTREAM_ERROR = "upstream_error"
-    NO_ENDPOINTS = "no_endpoints"
     CONNECT_ERROR = "connect_error"
     CONNECT_TIMEOUT = "connect_timeout"
     FIRST_TOKEN_TIMEOUT = "first_token_timeout"  # noqa: S105 - a time-out's name
@@ -55,7 +57,10 @@ class Code(StrEnum):
     TOTAL_TIMEOUT = "total_timeout"
     STREAM_ERROR = "stream_error"
     SHUTTING_DOWN = "shutting_down"
-    INTERNAL_ERROR = "internal_error"
+
+
+REFUSAL_CODES: Final = tuple(Code)[: tuple(Code).index(Code.INVALID_REQUEST)]
+"""Codes of requests that were sent nowhere; the others tell of an upstream."""
 
 
 class ErrorType(StrEnum):

@@ -92,6 +92,17 @@ def write_for(backend: Backend, model: Model, fields: Fields) -> bytes:
     return _write_fields(fields)
 
 
+def read_answer(body: bytes) -> Fields | None:
+    """The top-level fields of an upstream's answer; None when it is not a JSON object in UTF-8."""
+    try:
+        fields = _read_fields(body)
+        if not body.isascii():
+            body.decode()
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None
+    return fields
+
+
 def is_deeper_than(body: bytes, depth: int) -> bool:
     """Whether objects and arrays stand in each other more than `depth` deep. `body` must be valid JSON."""
     # Without escaped backslashes and quotes a string ends at the next quote.

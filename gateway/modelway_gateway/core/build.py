@@ -197,6 +197,7 @@ class Builder:
                 name=wire.name,
                 version=wire.version,
                 public_name=wire.public_name,
+                public_name_json=msgspec.Raw(msgspec.json.encode(wire.public_name)),
                 parameters=tuple(parameters),
                 backends=backends,
                 capabilities=wire.capabilities,
@@ -398,6 +399,7 @@ def _option(model: Model, require: config.Require, series: Series, apart: Series
             Offer(each, b"".join((own, header_line("x-modelway-backend", each.name), *lines))) for each in weighted
         ),
         cumulative=tuple(accumulate(each.weight for each in weighted)),
+        header_lines=own + b"".join(lines),
         excluded=_exclusion(model, require, allowed=bool(allowed), weighted=bool(weighted)),
         has_limits=(
             can.tools is False

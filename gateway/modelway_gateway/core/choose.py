@@ -17,12 +17,12 @@ from modelway_contract.names import Arm
 from modelway_gateway.core.features import Question
 from modelway_gateway.core.records import Decision, Exclusion, Reason, Refusal
 from modelway_gateway.core.routes import Offer, Option, Policy, Rule, Target
-from modelway_gateway.core.runtime import FULL_SHARE, Runtime
+from modelway_gateway.core.runtime import FULL_SHARE, Address, Runtime
 
-DRAW_BITS: Final = 120
-"""A draw is a uniform integer of so many bits: 40 each for target, arm and backend."""
+DRAW_BITS: Final = 160
+"""A draw is a uniform integer of so many bits: 40 each for target, arm, backend and address."""
 
-_PART_BITS: Final = DRAW_BITS // 3
+_PART_BITS: Final = DRAW_BITS // 4
 _PART: Final = 1 << _PART_BITS
 _MASK: Final = _PART - 1
 
@@ -50,9 +50,9 @@ def _direct(runtime: Runtime, option: Option, question: Question, draw: int) -> 
     if reason is not None:
         exclusions = (Exclusion("", option.model.key, reason),)
         return Decision(exclusions=exclusions, refusal=Refusal.NO_ELIGIBLE_MODEL)
-    offer = _pick_offer(runtime, option, draw)
+    offer, address = _pick_offer(runtime, option, draw)
     refusal = Refusal.NO_ENDPOINTS if offer is None else None
-    return Decision(option=option, offer=offer, series=option.series, refusal=refusal)
+    return Decision(option=option, offer=offer, address=address, series=option.series, refusal=refusal)
 
 
 def _by_rule(runtime: Runtime, policy: Policy, rule: Rule, question: Question, draw: int) -> Decision:
@@ -82,13 +82,14 @@ def _by_rule(runtime: Runtime, policy: Policy, rule: Rule, question: Question, d
         elif target.stable.model.key in excluded:
             option = target.candidate
             series = option.series_apart
-    offer = _pick_offer(runtime, option, draw)
+    offer, address = _pick_offer(runtime, option, draw)
     return Decision(
         policy=policy,
         rule=rule,
         target=target,
         option=option,
         offer=offer,
+        address=address,
         arm=arm,
         series=series,
         exclusions=exclusions,
@@ -141,19 +142,25 @@ def _sticky_key(rule: Rule, question: Question) -> bytes | None:
     return None
 
 
-def _pick_offer(runtime: Runtime, option: Option, draw: int) -> Offer | None:
-    """One backend by weight, of those that have an address."""
+def _pick_offer(runtime: Runtime, option: Option, draw: int) -> tuple[Offer | None, Address | None]:
+    """One backend by weight, of those that have an address; and one of its addresses."""
     offers, cumulative = option.offers, option.cumulative
     if len(offers) == 1:
-        backend = offers[0].backend
-        return offers[0] if not backend.discovered or backend.id in runtime.addresses else None
-    here = [each for each in offers if not each.backend.discovered or each.backend.id in runtime.addresses]
-    if not here:
-        return None
-    if len(here) != len(offers):
-        cumulative = tuple(accumulate(each.backend.weight for each in here))
-    point = (draw >> 2 * _PART_BITS) * cumulative[-1] >> _PART_BITS
-    return here[bisect_right(cumulative, point)]
+        offer = offers[0]
+    else:
+        here = [each for each in offers if not each.backend.discovered or each.backend.id in runtime.addresses]
+        if not here:
+            return None, None
+        if len(here) != len(offers):
+            cumulative = tuple(accumulate(each.backend.weight for each in here))
+        point = (draw >> 2 * _PART_BITS & _MASK) * cumulative[-1] >> _PART_BITS
+        offer = here[bisect_right(cumulative, point)]
+    if not offer.backend.discovered:
+        return offer, None
+    addresses = runtime.addresses.get(offer.backend.id)
+    if addresses is None:
+        return None, None
+    return offer, addresses[(draw >> 3 * _PART_BITS) * len(addresses) >> _PART_BITS]
 
 
 def _excludes(option: Option, question: Question) -> Reason | None:

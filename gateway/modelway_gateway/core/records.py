@@ -52,10 +52,11 @@ class Refusal(StrEnum):
 class Decision:
     """The route of one request, or why it has none. `offer` is None exactly when `refusal` is not.
 
+    `address` is one endpoint of a backend that is discovered; without it the backend's host is resolved.
     `series` is None while nobody is to be held responsible: before a target was chosen.
     """
 
-    __slots__ = ("arm", "exclusions", "offer", "option", "policy", "refusal", "rule", "series", "target")
+    __slots__ = ("address", "arm", "exclusions", "offer", "option", "policy", "refusal", "rule", "series", "target")
 
     def __init__(
         self,
@@ -65,6 +66,7 @@ class Decision:
         target: Target | None = None,
         option: Option | None = None,
         offer: Offer | None = None,
+        address: tuple[str, int] | None = None,
         arm: Arm = Arm.NONE,
         series: Series | None = None,
         exclusions: tuple[Exclusion, ...] = (),
@@ -75,6 +77,7 @@ class Decision:
         self.target = target
         self.option = option
         self.offer = offer
+        self.address = address
         self.arm = arm
         self.series = series
         self.exclusions = exclusions

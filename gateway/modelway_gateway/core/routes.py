@@ -46,6 +46,7 @@ class Model:
     name: str
     version: str
     public_name: str
+    public_name_json: msgspec.Raw
     parameters: tuple[tuple[str, msgspec.Raw], ...]
     backends: tuple[Backend, ...]
     capabilities: config.Capabilities
@@ -69,6 +70,8 @@ class Option:
     offers: tuple[Offer, ...]
     cumulative: tuple[int, ...]
     """Sums of the offers' weights; the last one is the total."""
+    header_lines: bytes
+    """For answers that no backend gave."""
     excluded: Reason | None
     """Why it can never serve here, whatever the request."""
     has_limits: bool

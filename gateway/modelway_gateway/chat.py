@@ -1,0 +1,156 @@
+"""`POST /v1/chat/completions`: one flat function from a call to an answer in the making.
+
+The rule: the runtime is taken once, here, and everything that this request does later is decided by it.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from time import perf_counter
+from typing import Final
+
+from modelway_contract.names import REQUEST_ID_HEADER, Arm, Outcome
+from modelway_gateway.answering import Floor, Ticket, error_lines
+from modelway_gateway.client.call import Call
+from modelway_gateway.core.body import check_chat, read_fields, write_for
+from modelway_gateway.core.choose import DRAW_BITS, choose
+from modelway_gateway.core.features import Question
+from modelway_gateway.core.identity import identify
+from modelway_gateway.core.records import Decision, Refusal, summarise
+from modelway_gateway.core.runtime import Runtime
+from modelway_gateway.errors import AnsweredError, Code, ErrorType, RequestError, RoutingError, render
+from modelway_gateway.live import LiveConfig
+from modelway_gateway.streamed import StreamedAnswer
+from modelway_gateway.whole import WholeAnswer
+
+MAX_REQUEST_ID_LENGTH: Final = 128
+_TRACEPARENT: Final = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
+_ACCEPT: Final = {True: b"Accept: text/event-stream\r\n", False: b"Accept: application/json\r\n"}
+_draw: Final = random.getrandbits
+
+
+class Tickets:
+    """Hands out decision ids: a prefix of this process, and a number."""
+
+    __slots__ = ("_count", "_prefix")
+
+    def __init__(self, prefix: str) -> None:
+        self._prefix = prefix
+        self._count = 0
+
+    def next(self, call: Call, runtime: Runtime | None) -> Ticket:
+        """The ticket of one request; its request id is the client's own where that is short and printable."""
+        self._count = count = self._count + 1
+        decision_id = f"{self._prefix}-{count:x}"
+        own = call.headers.get(REQUEST_ID_HEADER)
+        if own is None or not (0 < len(own) <= MAX_REQUEST_ID_LENGTH and own.isascii() and own.isprintable()):
+            own = decision_id
+        revision = runtime.revision_line if runtime is not None else b""
+        return Ticket(decision_id, own.encode("ascii"), perf_counter(), revision)
+
+
+class Chat:
+    """Answers chat completions."""
+
+    def __init__(self, *, live: LiveConfig, floor: Floor, tickets: Tickets) -> None:
+        self._live = live
+        self._floor = floor
+        self._tickets = tickets
+
+    def handle(self, call: Call) -> None:
+        """Take one call; it is answered now or later."""
+        runtime = self._live.current
+        ticket = self._tickets.next(call, runtime)
+        decision: Decision | None = None
+        try:
+            if runtime is None:
+                raise no_config()
+            namespace, caller = identify(runtime, call.headers.getall("Authorization", ()))
+            _check_content_type(call)
+            fields = read_fields(call.body)
+            model, is_stream = check_chat(fields)
+            question = Question(
+                namespace=namespace, model=model, caller=caller, headers=call.headers, fields=fields, body=call.body
+            )
+            decision = choose(runtime, question, _draw(DRAW_BITS))
+            if decision.refusal is not None:
+                raise _refused(decision)
+        except AnsweredError as exc:
+            self.refuse(call, exc, ticket, decision)
+            return
+        option, offer, series = decision.option, decision.offer, decision.series
+        assert option is not None and offer is not None and series is not None  # noqa: PT018 - by Decision's rule
+        body = write_for(offer.backend, option.model, fields)
+        head = b"%b%b%bX-Request-Id: %b\r\nContent-Length: %d\r\n\r\n" % (
+            offer.backend.chat_head,
+            _ACCEPT[is_stream],
+            _traceparent(call),
+            ticket.request_id,
+            len(body),
+        )
+        kind = StreamedAnswer if is_stream else WholeAnswer
+        answer = kind(
+            floor=self._floor, call=call, decision=decision, series=series, offer=offer, ticket=ticket, asked=model
+        )
+        served = option.model.public_name
+        other = decision.arm is not Arm.NONE or served != model
+        answer.begin(head, body, wanted_model=option.model.public_name_json if other else None)
+
+    def refuse(self, call: Call, exc: AnsweredError, ticket: Ticket, decision: Decision | None = None) -> None:
+        """Answer a request that was sent nowhere."""
+        metrics = self._floor.metrics
+        metrics.refusals[exc.code] += 1
+        lines = b""
+        if decision is not None:
+            if decision.series is not None:  # a target was chosen, and had nobody to ask
+                decision.series.count(Outcome.CONNECT_ERROR)
+            if decision.option is not None:
+                lines = decision.option.header_lines
+            elif decision.policy is not None:
+                lines = decision.policy.header_lines
+        overhead = perf_counter() - ticket.received_at
+        ticket_lines = ticket.lines(attempts=0, overhead_seconds=overhead)
+        headers = b"".join((error_lines(exc), lines, ticket_lines))
+        call.answer(exc.status, headers, render(exc, decision=ticket.decision_id))
+
+
+def no_config() -> RoutingError:
+    """Nothing was pushed yet, and nothing was found on disk."""
+    return RoutingError(503, Code.NO_CONFIG, "This gateway has no config yet.", type=ErrorType.API, should_retry=True)
+
+
+def model_not_found() -> RoutingError:
+    """Says the same of a name that does not exist and of one that belongs to somebody else."""
+    message = "The model does not exist, or you do not have access to it."
+    return RoutingError(404, Code.MODEL_NOT_FOUND, message, type=ErrorType.INVALID_REQUEST, param="model")
+
+
+def _refused(decision: Decision) -> RoutingError:
+    match decision.refusal:
+        case Refusal.NO_MATCHING_RULE:
+            message = "No rule for this model matches the request."
+            return RoutingError(404, Code.NO_MATCHING_RULE, message, type=ErrorType.INVALID_REQUEST, param="model")
+        case Refusal.NO_ELIGIBLE_MODEL:
+            message = f"No model may serve this request. Excluded: {summarise(decision.exclusions)}."
+            return RoutingError(503, Code.NO_ELIGIBLE_MODEL, message, type=ErrorType.API)
+        case Refusal.NO_ENDPOINTS:
+            message = "The model that was chosen has no ready endpoint."
+            return RoutingError(503, Code.NO_ENDPOINTS, message, type=ErrorType.API, should_retry=True)
+    return model_not_found()
+
+
+def _check_content_type(call: Call) -> None:
+    kind = call.headers.get("Content-Type", "")
+    if kind != "application/json" and kind.partition(";")[0].strip().lower() != "application/json":
+        raise RequestError(
+            Code.UNSUPPORTED_CONTENT_TYPE, "Send the body with 'Content-Type: application/json'.", status=415
+        )
+
+
+def _traceparent(call: Call) -> bytes:
+    """The client's own trace, where it is one. Beside X-Request-Id nothing else of its headers is passed on."""
+    value = call.headers.get("traceparent")
+    if value is None or _TRACEPARENT.fullmatch(value) is None:
+        return b""
+    return b"traceparent: %b\r\n" % value.encode("ascii")
