@@ -1,0 +1,89 @@
+"""The programs that come as Go source: Kubernetes, etcd, CoreDNS, pause and helm, built once into the cache."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from pathlib import Path
+
+from .errors import CannotRunHereError
+from .layout import HELM_MODULE, NODE_SOURCE, Layout
+from .packages import fetch_prometheus
+from .shell import run, step
+
+# Without symbols the two large binaries are a third smaller.
+COMPILER = ("-trimpath", "-buildvcs=false", "-ldflags=-s -w")
+LEAST_GO = (1, 25)
+
+
+def build_binaries(layout: Layout) -> None:
+    """Build what the cache lacks; with a full cache this looks at a few files and returns."""
+    if not layout.binaries.exists():
+        build_node(layout)
+    if not layout.helm_binary.exists():
+        build_helm(layout)
+    link_commands(layout)
+
+
+def build_node(layout: Layout) -> None:
+    """Compile into a folder beside the final one, so that an interrupted build never looks finished."""
+    go = find_go()
+    unfinished = layout.cache / "bin-unfinished"
+    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.mkdir(parents=True)
+    with step("build Kubernetes, etcd and CoreDNS (minutes, once)"):
+        run(
+            go, "build", *COMPILER, "-mod=readonly", "-o", f"{unfinished}/", ".", "./coredns", "./pause",
+            cwd=NODE_SOURCE, env=go_environment(),
+        )  # fmt: skip
+    unfinished.rename(layout.binaries)
+    for other in layout.cache.glob("bin-*"):
+        if other != layout.binaries:
+            shutil.rmtree(other, ignore_errors=True)
+
+
+def build_helm(layout: Layout) -> None:
+    """`go install` the pinned helm."""
+    go = find_go()
+    unfinished = layout.cache / "helm-unfinished"
+    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.mkdir(parents=True)
+    with step(f"build {HELM_MODULE} (a minute, once)"):
+        run(go, "install", *COMPILER, HELM_MODULE, env={**go_environment(), "GOBIN": str(unfinished)})
+    unfinished.rename(layout.helm_binary.parent)
+
+
+def link_commands(layout: Layout) -> None:
+    """Fill the folder that `localkube env` puts on the PATH."""
+    layout.commands.mkdir(parents=True, exist_ok=True)
+    prometheus = fetch_prometheus(layout)
+    kubectl = layout.commands / "kubectl"
+    script = f'#!/bin/sh\nexec "{layout.node_binary}" kubectl "$@"\n'
+    if not kubectl.exists() or kubectl.read_text() != script:
+        kubectl.write_text(script)
+        kubectl.chmod(0o755)
+    for target in (layout.helm_binary, prometheus / "prometheus", prometheus / "promtool"):
+        link = layout.commands / target.name
+        if not link.exists():
+            link.unlink(missing_ok=True)
+            link.symlink_to(target)
+
+
+def find_go() -> str:
+    """A Go that can build Kubernetes' modules."""
+    usual = "/usr/local/go/bin/go"
+    go = shutil.which("go") or (usual if Path(usual).exists() else None)
+    if go is None:
+        raise CannotRunHereError("Go is missing: install Go 1.25 or newer (https://go.dev/dl) and put it on the PATH")
+    version = run(go, "env", "GOVERSION").strip()
+    found = re.match(r"go(\d+)\.(\d+)", version)
+    if found and (int(found[1]), int(found[2])) < LEAST_GO:
+        raise CannotRunHereError(f"{version} is too old for Kubernetes 1.35: install Go 1.25 or newer")
+    return go
+
+
+def go_environment() -> dict[str, str]:
+    """Static binaries, and one compiler a core: each takes up to 1 GB for the largest packages."""
+    # A GOFLAGS of the person's own (say -mod=vendor) could contradict ours.
+    return {**os.environ, "CGO_ENABLED": "0", "GOFLAGS": f"-p={os.cpu_count() or 2}"}

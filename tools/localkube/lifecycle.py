@@ -1,0 +1,213 @@
+"""Up and down: the order of things."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from . import (
+    base_images,
+    build,
+    certs,
+    cgroups,
+    components,
+    containers,
+    images,
+    leftovers,
+    network,
+    packages,
+    processes,
+)
+from .errors import CommandError, LocalkubeError
+from .layout import DNS_READY_PORT, KUBELET_HEALTH_PORT, NODE_ADDRESS, NODE_NAME, PROXY_HEALTH_PORT, Layout
+from .probes import answers, is_free
+from .shell import run, step, wait_until
+
+COMPONENTS = (
+    "containerd",
+    "etcd",
+    "kube-apiserver",
+    "kube-controller-manager",
+    "kube-scheduler",
+    "kubelet",
+    "kube-proxy",
+    "coredns",
+)
+PROXY_HEALTH = f"http://{NODE_ADDRESS}:{PROXY_HEALTH_PORT}/healthz"
+DNS_READY = f"http://{NODE_ADDRESS}:{DNS_READY_PORT}/ready"
+
+
+def prepare(layout: Layout) -> None:
+    """Fill the cache: packages, binaries, images."""
+    check(layout)
+    packages.install_missing()
+    build.build_binaries(layout)
+    base_images.make_images(layout)
+
+
+def check(layout: Layout) -> None:
+    """Refuse a machine that cannot hold a node, and make the cache folder."""
+    packages.check_machine()
+    layout.cache.mkdir(parents=True, exist_ok=True)
+
+
+def up(layout: Layout) -> None:
+    """Bring the node up; does nothing where it is up, and starts afresh after a crash."""
+    started = time.monotonic()
+    check(layout)
+    with alone(layout):
+        prepare(layout)
+        if is_up(layout):
+            say(f"already up: export KUBECONFIG={layout.kubeconfig}")
+            return
+        if layout.state.exists():
+            with step("clean up after a node that did not end well"):
+                clean(layout)
+        refuse_foreign_node()
+        layout.state.mkdir(parents=True, mode=0o755)
+        layout.config.mkdir()
+        start_control_plane(layout)
+        start_node(layout)
+    say(f"up after {time.monotonic() - started:.1f} s: export KUBECONFIG={layout.kubeconfig}")
+
+
+def down(layout: Layout) -> None:
+    """Take the node down; whatever state it is in, nothing of it stays."""
+    check(layout)
+    with alone(layout), step("take the node down"):
+        clean(layout)
+
+
+def start_control_plane(layout: Layout) -> None:
+    """What is needed before a node can register."""
+    with step("make certificates"):
+        certs.make_certificates(layout)
+    with step("make the network"):
+        network.set_up(layout)
+        cgroups.make()
+    with step("start containerd, etcd and the API server"):
+        processes.start(layout, "etcd", components.etcd(layout))
+        processes.start(layout, "kube-apiserver", components.api_server(layout))
+        containers.start(layout)
+        wait_for(layout, "kube-apiserver", lambda: answers_ready(layout), seconds=90)
+
+
+def start_node(layout: Layout) -> None:
+    """The node, its controllers, DNS and images."""
+    archives = base_images.make_images(layout)
+    with step("start the other components"):
+        processes.start(layout, "kube-controller-manager", components.controller_manager(layout))
+        processes.start(layout, "kube-scheduler", components.scheduler(layout))
+        processes.start(layout, "kubelet", components.kubelet(layout))
+        processes.start(layout, "kube-proxy", components.proxy(layout))
+        grants = {"apiVersion": "v1", "kind": "List", "items": [components.DNS_ROLE, components.DNS_BINDING]}
+        kubectl(layout, "apply", "-f", "-", stdin=json.dumps(grants))
+        processes.start(layout, "coredns", components.coredns(layout))
+    for archive in archives:
+        images.import_archive(layout, archive, name=archive.name)
+    with step("wait for the node"):
+        wait_for(layout, "kubelet", lambda: is_node_ready(layout), seconds=60)
+        wait_for(layout, "kube-proxy", lambda: answers(PROXY_HEALTH), seconds=30)
+        wait_for(layout, "coredns", lambda: answers(DNS_READY), seconds=30)
+        wait_for(layout, "kube-controller-manager", lambda: has_service_account(layout), seconds=30)
+
+
+def clean(layout: Layout) -> None:
+    """End everything, in the order that leaves each step the least to do.
+
+    The kubelet goes first: it would start again what the next steps end.
+    """
+    remembered = {process.name: process for process in processes.recorded(layout)}
+    for name in ("kubelet", *(name for name in COMPONENTS if name not in {"kubelet", "containerd"}), "containerd"):
+        if name in remembered:
+            # The API server would wait a minute for watches to end, and etcd's data is thrown away.
+            patience = 0.0 if name in {"kube-apiserver", "etcd"} else 3.0
+            processes.end(layout, remembered[name], patience_seconds=patience)
+    leftovers.end_containers(layout)
+    network.tear_down(layout)
+    leftovers.remove_everything(layout)
+
+
+def is_up(layout: Layout) -> bool:
+    """Whether every component lives and the node is ready."""
+    living = {process.name for process in processes.recorded(layout) if processes.is_running(process)}
+    return living.issuperset(COMPONENTS) and answers_ready(layout) and is_node_ready(layout)
+
+
+def describe(layout: Layout) -> str:
+    """What `status` prints."""
+    living = {process.name: process for process in processes.recorded(layout) if processes.is_running(process)}
+    lines = [f"{name:24} {'pid ' + str(living[name].pid) if name in living else 'down'}" for name in COMPONENTS]
+    if "kube-apiserver" in living:
+        lines.append(f"{'node':24} {'Ready' if is_node_ready(layout) else 'NotReady'}")
+    lines += [
+        f"{'kubeconfig':24} {layout.kubeconfig}",
+        f"{'audit log':24} {layout.audit_log}",
+        f"{'logs':24} {layout.logs}",
+        f"{'cache':24} {layout.cache}",
+        f"{'kubelet health':24} http://{NODE_ADDRESS}:{KUBELET_HEALTH_PORT}/healthz",
+    ]
+    return "\n".join(lines)
+
+
+def kubectl(layout: Layout, *words: str, stdin: str | None = None) -> str:
+    """Ask the API server as the administrator."""
+    return run(layout.node_binary, "kubectl", "--kubeconfig", layout.kubeconfig, *words, stdin=stdin)
+
+
+def answers_ready(layout: Layout) -> bool:
+    """Whether the API server says it is ready."""
+    try:
+        return kubectl(layout, "get", "--raw", "/readyz", "--request-timeout=2s").strip() == "ok"
+    except CommandError:
+        return False
+
+
+def is_node_ready(layout: Layout) -> bool:
+    """Whether the one node's condition is Ready."""
+    path = '{.status.conditions[?(@.type=="Ready")].status}'
+    try:
+        return kubectl(layout, "get", "node", NODE_NAME, "-o", f"jsonpath={path}", "--request-timeout=2s") == "True"
+    except CommandError:
+        return False
+
+
+def has_service_account(layout: Layout) -> bool:
+    """Whether pods may be created in the default namespace: they need its service account."""
+    try:
+        return "default" in kubectl(layout, "get", "serviceaccount", "default", "-o", "name", "--request-timeout=2s")
+    except CommandError:
+        return False
+
+
+def wait_for(layout: Layout, component: str, ready: Callable[[], bool], *, seconds: float) -> None:
+    """Wait, and fail at once with its log when the component has ended."""
+
+    def look() -> bool:
+        processes.require_running(layout, component)
+        return ready()
+
+    wait_until(f"{component} ready (its log: {layout.logs / component}.log)", look, seconds=seconds)
+
+
+def refuse_foreign_node() -> None:
+    """Two kube-proxies would fight over one table."""
+    if not is_free():
+        raise LocalkubeError("a kube-proxy that is not ours has its tables here: this machine is part of a cluster")
+
+
+@contextmanager
+def alone(layout: Layout) -> Iterator[None]:
+    """One `up` or `down` at a time."""
+    with (layout.cache.parent / "localkube.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def say(text: str) -> None:
+    """A line for the person."""
+    print(text, file=sys.stderr, flush=True)
