@@ -8,6 +8,7 @@ import datetime as dt
 import json
 import logging
 import sys
+import traceback
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Final
@@ -38,9 +39,7 @@ class _JsonFormatter(logging.Formatter):
             "message": record.getMessage(),
         }
         line |= {key: value for key, value in vars(record).items() if key not in _OWN_FIELDS}
-        if record.exc_info and record.exc_info[0] is not None:
-            line["error"] = record.exc_info[0].__name__
-            line["traceback"] = self.formatException(record.exc_info)
+        line |= _exception(record)
         return json.dumps(line, default=str, ensure_ascii=False)
 
 
@@ -48,8 +47,17 @@ class _TextFormatter(logging.Formatter):
     """The same for people."""
 
     def format(self, record: logging.LogRecord) -> str:
-        named = "".join(f" {key}={value}" for key, value in vars(record).items() if key not in _OWN_FIELDS)
-        return super().format(record) + named
+        extra = {key: value for key, value in vars(record).items() if key not in _OWN_FIELDS} | _exception(record)
+        record.exc_info = record.exc_text = None
+        return super().format(record) + "".join(f" {key}={value}" for key, value in extra.items())
+
+
+def _exception(record: logging.LogRecord) -> dict[str, str]:
+    """Where it happened, and of what type it was; not its text, which may quote what was being read."""
+    if not record.exc_info or record.exc_info[0] is None:
+        return {}
+    frames = "".join(traceback.format_tb(record.exc_info[2]))
+    return {"exception": record.exc_info[0].__name__, "traceback": frames}
 
 
 def set_up_logs(*, level: str, form: LogFormat) -> None:

@@ -129,12 +129,15 @@ class Cluster:
         metadata = body["metadata"]
         return await self._apply(kind, kind.path(metadata["namespace"], metadata["name"]), body)
 
-    async def apply_status(self, kind: Kind, *, namespace: str, name: str, uid: str, status: Mapping[str, Any]) -> Raw:
+    async def apply_status(
+        self, kind: Kind, *, namespace: str, name: str, uid: str, resource_version: str, status: Mapping[str, Any]
+    ) -> Raw:
         """Write what the operator has to say about one object, and nothing that others say about it.
 
-        Raises NotFoundError or ConflictError when that very object is gone.
+        Raises NotFoundError or ConflictError when it is not that very object any more, in that very version: what
+        was judged may not be what is there now.
         """
-        metadata = {"namespace": namespace, "name": name, "uid": uid}
+        metadata = {"namespace": namespace, "name": name, "uid": uid, "resourceVersion": resource_version}
         body = {"metadata": metadata, "status": dict(status)}
         return await self._apply(kind, kind.path(namespace, name, subresource="status"), body)
 

@@ -266,6 +266,8 @@ class Gateways:
 
     def propose(self, push: Push | None) -> None:
         """Offer this to every replica, now and at every heartbeat; None ends all pushing."""
+        if push is not None and self.offer is not None and _is_same(push, self.offer.push):
+            return
         self.offer = None if push is None else _Offer(push)
         for replica in self._replicas.values():
             replica.wake()
@@ -279,12 +281,17 @@ class Gateways:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(asyncio.gather(*waits), within_seconds)
 
-    async def settle(self, endpoints: Iterable[Endpoint], *, within_seconds: float) -> None:
-        """Wait until these replicas have answered what is offered now, or the time is over."""
+    @property
+    def offered(self) -> Push | None:
+        """What every replica is offered now."""
+        return None if self.offer is None else self.offer.push
+
+    async def settle(self, *, within_seconds: float) -> None:
+        """Wait until every replica that answers at all has answered what is offered now, or the time is over."""
         if self.offer is not None:
-            present = set(endpoints) & self._replicas.keys()
+            answering = {endpoint for endpoint, replica in self._replicas.items() if not replica.report.error}
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self.offer.wait_for(present), within_seconds)
+                await asyncio.wait_for(self.offer.wait_for(answering), within_seconds)
 
     async def probe(self, endpoint: Endpoint, model: str) -> ProbeResult:
         """Let one replica ask a model's backends; a probe that fails on the way is a failed probe."""
@@ -312,3 +319,11 @@ class Gateways:
             if read is None:
                 raise codec.ContractError("the gateway's answer is too long")
             return _Answer(response.status, read)
+
+
+def _is_same(one: Push, other: Push) -> bool:
+    # By digests: comparing thousands of models field by field would take longer than not pushing saves.
+    def key(push: Push) -> tuple[object, ...]:
+        return push.base_digest, push.credentials_digest, push.live
+
+    return one is other or key(one) == key(other)

@@ -5,6 +5,7 @@ turns into a problem, within a deadline that holds whatever the other side does.
 """
 
 import asyncio
+import contextlib
 import io
 import logging
 import random
@@ -36,9 +37,9 @@ QUERY_SECONDS: Final = 2.0
 CONNECT_SECONDS: Final = 1.0
 FETCH_SECONDS: Final = 2.5
 """All that one turn may spend on measuring."""
-QUIET_SECONDS: Final = 5.0
-"""After a fetch in which nothing was answered, the next ones answer so at once: a turn has other things to do."""
-SKEW_EVERY_SECONDS: Final = 30.0
+CHECK_SECONDS: Final = 5.0
+"""How often it is asked for its time, whether or not anything is to be measured: so it is known before a rollout needs
+it, and while it does not answer, no turn waits for it."""
 MAX_ANSWER_BYTES: Final = 4 * 1024 * 1024
 THREADS: Final = 4
 
@@ -93,17 +94,24 @@ class Prometheus:
         self._threads = ThreadPoolExecutor(max_workers=THREADS, thread_name_prefix="prometheus")
         self._local = threading.local()
         self._connections: list[PrometheusConnect] = []
-        self._quiet_until = 0.0
-        self._skew_until = 0.0
         self._health = MetricsSource()
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Keep an eye on it from now on."""
+        self._task = asyncio.create_task(self._watch(), name="prometheus")
 
     @property
     def health(self) -> MetricsSource:
-        """As of the last fetch."""
+        """As of the last answer, or the lack of one."""
         return self._health
 
     async def close(self) -> None:
         """End the threads without waiting for a query that hangs, and close their connections."""
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
         self._threads.shutdown(wait=False, cancel_futures=True)
         for connection in self._connections:
             connection.close()
@@ -112,39 +120,39 @@ class Prometheus:
         """Ask all at once; what is not answered when the time is over counts as unavailable."""
         if not requests:
             return {}
-        if self._clock() < self._quiet_until:
+        if not self._health.available:
             return dict.fromkeys(requests, promql.problem(MeasurementProblem.UNAVAILABLE, self._health.message))
         ends = self._clock() + FETCH_SECONDS
-        await self._measure_skew(ends)
         skew = self._health.clock_skew_seconds
         answers = await asyncio.gather(*(self._ask(promql.query_of(request, skew), ends) for request in requests))
-        found = {request: promql.read(request, answer) for request, answer in zip(requests, answers, strict=True)}
-        self._judge(answers)
-        return found
+        if not any(answer.status is not None and answer.status < 500 for answer in answers):
+            self._lost(answers[0])
+        return {request: promql.read(request, answer) for request, answer in zip(requests, answers, strict=True)}
 
-    def _judge(self, answers: Collection[promql.Answer]) -> None:
-        answered = any(answer.status is not None and answer.status < 500 for answer in answers)
-        if answered:
-            self._health = MetricsSource(clock_skew_seconds=self._health.clock_skew_seconds)
-            return
-        first = next(iter(answers))
-        message = f"Prometheus gave no answer: {first.message or f'HTTP {first.status}'}"
-        self._health = MetricsSource(
-            available=False, message=message, clock_skew_seconds=self._health.clock_skew_seconds
-        )
-        self._quiet_until = self._clock() + QUIET_SECONDS
-        logger.warning("Prometheus does not answer", extra={"error": message})
-
-    async def _measure_skew(self, ends: float) -> None:
-        if self._clock() < self._skew_until:
-            return
+    async def check(self) -> None:
+        """Ask for its time: whether it answers, and how far its clock is from ours."""
         before = self._wall_clock()
-        answer = await self._ask(promql.Query(text="time()", time_seconds=0.0), ends, now=True)
+        answer = await self._ask(promql.Query(text="time()", time_seconds=0.0), self._clock() + QUERY_SECONDS, now=True)
         after = self._wall_clock()
         theirs = _scalar(answer)
-        if theirs is not None:
-            self._skew_until = self._clock() + SKEW_EVERY_SECONDS
-            self._health = MetricsSource(clock_skew_seconds=theirs - (before + after) / 2)
+        if theirs is None:
+            self._lost(answer)
+            return
+        if not self._health.available:
+            logger.info("Prometheus answers")
+        self._health = MetricsSource(clock_skew_seconds=theirs - (before + after) / 2)
+
+    async def _watch(self) -> None:
+        while True:
+            await self.check()
+            await asyncio.sleep(CHECK_SECONDS)
+
+    def _lost(self, answer: promql.Answer) -> None:
+        message = f"Prometheus gave no answer: {answer.message or f'HTTP {answer.status}'}"
+        if self._health.available:
+            logger.warning("Prometheus does not answer", extra={"error": message})
+        skew = self._health.clock_skew_seconds
+        self._health = MetricsSource(available=False, message=message, clock_skew_seconds=skew)
 
     async def _ask(self, query: promql.Query, ends: float, *, now: bool = False) -> promql.Answer:
         loop = asyncio.get_running_loop()

@@ -1,0 +1,165 @@
+"""Carrying out a plan, in the order that keeps its promises: down, written, up.
+
+Rule: what takes traffic from a candidate goes out before anything is written; what gives it traffic goes out only when
+every status that says so is in the API server. One object's failure keeps no other object from being written, but it
+does keep the rise from being pushed, since nobody here knows whose rise it was.
+"""
+
+import base64
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from modelway_contract.config import Push
+from modelway_operator.clients.cluster import Cluster
+from modelway_operator.clients.events import Events
+from modelway_operator.clients.gateways import Gateways
+from modelway_operator.core.findings import Kind as ObjectKind
+from modelway_operator.core.plan import Plan, SecretWrite, StatusWrite
+from modelway_operator.errors import ClusterError, ConflictError, NotFoundError
+from modelway_operator.kinds import LLM_MODEL, ROUTING_POLICY, SECRET, Kind, Raw
+from modelway_operator.store import Store
+from modelway_operator.telemetry import Metrics
+
+SETTLE_SECONDS: Final = 1.0
+"""How long writing waits for gateways to take a candidate's traffic away; one that hangs is not waited for longer."""
+
+KINDS: Final[dict[ObjectKind, Kind]] = {
+    ObjectKind.LLM_MODEL: LLM_MODEL,
+    ObjectKind.ROUTING_POLICY: ROUTING_POLICY,
+    ObjectKind.SECRET: SECRET,
+}
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Applied:
+    """What came of a plan."""
+
+    pushed: Push | None
+    """What the gateways were offered last, by this plan; None where it offered nothing."""
+    complete: bool
+    """Everything that had to be written was, and the whole plan was pushed."""
+
+
+class Applier:
+    """Carries out plans, as long as `may_write` says that this replica is the one to do so."""
+
+    def __init__(
+        self,
+        *,
+        cluster: Cluster,
+        store: Store,
+        gateways: Gateways,
+        events: Events,
+        metrics: Metrics,
+        may_write: Callable[[], bool],
+    ) -> None:
+        self._cluster = cluster
+        self._store = store
+        self._gateways = gateways
+        self._events = events
+        self._metrics = metrics
+        self._may_write = may_write
+
+    async def apply_decreases(self, plan: Plan) -> Push | None:
+        """Only take traffic away: all that an operator without an API server may still do."""
+        if plan.push_first is None:
+            return None
+        self._gateways.propose(plan.push_first)
+        await self._gateways.settle(within_seconds=SETTLE_SECONDS)
+        return plan.push_first
+
+    async def apply_plan(self, plan: Plan) -> Applied:
+        """Do all of it that can be done now."""
+        pushed = await self.apply_decreases(plan)
+        unwritten = {secret.owner.uid for secret in plan.secrets if not await self._write_secret(secret)}
+        for status in plan.statuses:
+            # A status may refer to what the Secret remembers, so it waits for that.
+            if status.about.uid in unwritten or not await self._write_status(status):
+                unwritten.add(status.about.uid)
+        complete = not unwritten and self._may_write()
+        if complete and plan.push is not None:
+            self._gateways.propose(plan.push)
+            pushed = plan.push
+        for event in plan.events:
+            if self._may_write():
+                self._count("event", done=await self._events.tell(event))
+        return Applied(pushed=pushed, complete=complete)
+
+    async def _write_secret(self, write: SecretWrite) -> bool:
+        body: Raw = {
+            "metadata": {
+                "namespace": write.namespace,
+                "name": write.name,
+                "labels": dict(write.labels),
+                "ownerReferences": [
+                    {
+                        "apiVersion": write.owner.kind.api_version,
+                        "kind": str(write.owner.kind),
+                        "name": write.owner.name,
+                        "uid": write.owner.uid,
+                        "controller": True,
+                        "blockOwnerDeletion": False,
+                    }
+                ],
+            },
+            "type": "Opaque",
+            "data": encoded_secret(write.data),
+        }
+        if not self._may_write():
+            return False
+        try:
+            self._store.put(SECRET, await self._cluster.apply_object(SECRET, body))
+        except ClusterError as exc:
+            return self._failed("secret", f"{write.namespace}/{write.name}", exc)
+        return self._count("secret", done=True)
+
+    async def _write_status(self, write: StatusWrite) -> bool:
+        about, kind = write.about, KINDS[write.about.kind]
+        if not self._may_write():
+            return False
+        try:
+            answer = await self._cluster.apply_status(
+                kind,
+                namespace=about.namespace,
+                name=about.name,
+                uid=about.uid,
+                resource_version=write.resource_version,
+                status=write.status,
+            )
+        except NotFoundError:
+            # It was deleted meanwhile; nobody is left to tell.
+            return True
+        except ConflictError as exc:
+            await self._read_again(kind, about.namespace, about.name, about.uid)
+            return self._failed("status", str(about), exc)
+        except ClusterError as exc:
+            return self._failed("status", str(about), exc)
+        self._store.replace(kind, answer, instead_of=write.resource_version)
+        return self._count("status", done=True)
+
+    async def _read_again(self, kind: Kind, namespace: str, name: str, uid: str) -> None:
+        try:
+            raw = await self._cluster.get_object(kind, namespace, name)
+        except ClusterError:
+            return
+        if raw is None or raw["metadata"]["uid"] != uid:
+            self._store.discard(kind, uid)
+        if raw is not None:
+            self._store.put(kind, raw)
+
+    def _count(self, what: str, *, done: bool) -> bool:
+        self._metrics.writes.labels(what, "ok" if done else "failed").inc()
+        return done
+
+    def _failed(self, what: str, name: str, exc: ClusterError) -> bool:
+        logger.warning("a write failed", extra={"what": what, "object": name, "error": str(exc)})
+        return self._count(what, done=False)
+
+
+def encoded_secret(data: Mapping[str, bytes]) -> dict[str, str]:
+    """Data of a Secret as the API server wants it."""
+    return {name: base64.b64encode(value).decode() for name, value in data.items()}
