@@ -10,7 +10,14 @@ from typing import Annotated
 
 from pydantic import Field
 
-from modelway_operator.api.rules import Rule, beginning_with, cel_text, matching, not_holding
+from modelway_operator.api.rules import (
+    Rule,
+    beginning_with,
+    cel_text,
+    matching,
+    not_holding,
+    of_values,
+)
 
 _CONNECTION_HEADERS = (
     "accept-encoding", "connection", "content-encoding", "content-length", "content-type", "expect", "host",
@@ -72,9 +79,8 @@ def keys_not_in(names: tuple[str, ...], message: str) -> Rule:
 NO_KEY = not_holding(_KEY, f"must not hold an API key: {_KEY_REMEDY}")
 """For any free text in a spec that might tempt someone."""
 
-_VALUE = Annotated[
-    str, Field(max_length=512), matching(_PRINTABLE, "must be printable ASCII without line ends"), NO_KEY
-]
+
+_PRINTABLE_VALUE = matching(_PRINTABLE, "each value must be printable ASCII without line ends")
 
 HeaderName = Annotated[
     str,
@@ -108,8 +114,10 @@ HeaderValue = Annotated[
 """A header's value, or its beginning, to compare with."""
 
 StaticHeaders = Annotated[
-    Mapping[str, _VALUE],
+    Mapping[str, Annotated[str, Field(max_length=512)]],
     Field(max_length=16),
+    of_values(_PRINTABLE_VALUE),
+    of_values(NO_KEY),
     keys_matching(_HEADER_NAME, "each header name must be of letters, digits and '-', at most 64"),
     keys_not_in(
         _CONNECTION_HEADERS + _LOGIN_HEADERS + _KEY_HEADERS,
@@ -120,8 +128,10 @@ StaticHeaders = Annotated[
 """Fixed headers of the requests to a backend."""
 
 StaticQuery = Annotated[
-    Mapping[str, _VALUE],
+    Mapping[str, Annotated[str, Field(max_length=512)]],
     Field(max_length=16),
+    of_values(_PRINTABLE_VALUE),
+    of_values(NO_KEY),
     keys_matching(_PARAMETER_NAME, "each parameter name must be of letters, digits, '.', '_', '~' and '-', at most 64"),
     keys_not_in(_KEY_PARAMETERS, f"must not carry a key: {_KEY_REMEDY}"),
 ]
@@ -148,16 +158,17 @@ _HOST_AND_PORT = Rule(
     holds=lambda url: re.search(_WITHOUT_USER, url) is None or re.search(_WITH_HOST, url) is not None,
 )
 
-BackendURL = Annotated[
-    str,
-    Field(min_length=1, max_length=1024),
+URL_RULES = (
     beginning_with("must begin with http:// or https://", "http://", "https://"),
     not_holding("^[a-z]+://[^/]*@", f"must not hold a user or password: {_KEY_REMEDY}"),
     _NO_ODD_CHARACTERS,
     _NO_DOTS,
     _HOST_AND_PORT,
     NO_KEY,
-]
+)
+"""What holds for the base URL of a backend; judged on the backend, since a URL may hold a password."""
+
+BackendURL = Annotated[str, Field(min_length=1, max_length=1024)]
 """The base URL of a backend."""
 
 BasePath = Annotated[

@@ -9,6 +9,7 @@ from modelway_operator.api.base import MAX_NAME, ApiObject, ObjectMeta, StatusOb
 from modelway_operator.api.conditions import Conditions
 from modelway_operator.api.http_fields import (
     NO_KEY,
+    URL_RULES,
     BackendURL,
     BasePath,
     CredentialHeader,
@@ -26,7 +27,16 @@ from modelway_operator.api.names import (
 )
 from modelway_operator.api.parameters import Parameters
 from modelway_operator.api.quantities import Duration, duration_between
-from modelway_operator.api.rules import MAX_WEIGHT, ListMap, ListSet, Rule, exactly_one_of, only_with, shares_of
+from modelway_operator.api.rules import (
+    MAX_WEIGHT,
+    ListMap,
+    ListSet,
+    Rule,
+    exactly_one_of,
+    of_field,
+    only_with,
+    shares_of,
+)
 
 
 class Access(StrEnum):
@@ -155,6 +165,7 @@ class Backend(ApiObject):
 
     RULES: ClassVar[tuple[Rule, ...]] = (
         exactly_one_of("service_ref", "url"),
+        *of_field("url", *URL_RULES),
         Rule(
             cel="!has(self.tls) || !has(self.url) || self.url.startsWith('https://')",
             message="tls needs a url that begins with https://, or serviceRef; change the url or remove tls",
@@ -225,13 +236,15 @@ class Privacy(ApiObject):
 class LLMModelSpec(ApiObject):
     """A model as clients know it."""
 
+    RULES: ClassVar[tuple[Rule, ...]] = of_field("description", NO_KEY)
+
     gateway: EntryName = "default"
     """The install that serves it. Default: default."""
     model_name: PublicName | None = None
     """The name that clients send. Default: metadata.name."""
     access: Access = Access.DIRECT
     """Direct lets clients name the model; PolicyOnly leaves it to policies. Default: Direct."""
-    description: Annotated[str, Field(max_length=1024), NO_KEY] = ""
+    description: Annotated[str, Field(max_length=1024)] = ""
     """What the model is good for, for people."""
     format: WireFormat = WireFormat.OPENAI
     """The API that its backends speak. Default: OpenAI."""

@@ -10,7 +10,7 @@ from typing import Annotated
 from pydantic import Field
 
 from modelway_operator.api.http_fields import NO_KEY, keys_matching, keys_not_in
-from modelway_operator.api.rules import Rule, cel_text
+from modelway_operator.api.rules import Rule, cel_text, of_values
 
 _RESERVED = (
     "api_base", "api_key", "api_version", "base_url", "input", "messages", "model", "prompt", "stream", "user",
@@ -33,21 +33,17 @@ def _refuse_constant(name: str) -> None:
     raise ValueError(name)
 
 
+_JSON_TEXT = Rule(
+    cel=f"self.matches({cel_text(_JSON_SHAPE)})",
+    message="each value must be JSON text in one line, such as 0.2, true, or a string with its quotes inside",
+    holds=_is_json,
+)
+
 Parameters = Annotated[
-    Mapping[
-        str,
-        Annotated[
-            str,
-            Field(min_length=1, max_length=1024),
-            Rule(
-                cel=f"self.matches({cel_text(_JSON_SHAPE)})",
-                message="must be JSON text in one line, such as 0.2, true, or a string with its quotes inside",
-                holds=_is_json,
-            ),
-            NO_KEY,
-        ],
-    ],
+    Mapping[str, Annotated[str, Field(min_length=1, max_length=1024)]],
     Field(max_length=32),
+    of_values(_JSON_TEXT),
+    of_values(NO_KEY),
     keys_matching("[a-z][a-z0-9_]{0,63}", "each name must be a field of the request body, such as temperature"),
     keys_not_in(
         _RESERVED,

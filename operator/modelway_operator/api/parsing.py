@@ -5,6 +5,7 @@ of the values, since a value may be a secret pasted into the wrong place. A stat
 the operator writes it anew, and nobody can break an object by editing its status.
 """
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
@@ -29,10 +30,8 @@ _WORDS = {
     "string_pattern_mismatch": "should match '{pattern}'",
     "too_long": "Too many: must have at most {max_length} items",
     "too_short": "should have at least {min_length} items",
-    "enum": "Unsupported value: supported values: {expected}",
-    "literal_error": "Unsupported value: supported values: {expected}",
     "int_type": "must be of type integer",
-    "string_type": "must be of type string; put it in quotes",
+    "string_type": "must be of type string",
     "bool_type": "must be of type boolean",
     "tuple_type": "must be of type array",
     "mapping_type": "must be of type object",
@@ -69,17 +68,19 @@ def _problems(exc: ValidationError) -> Iterable[str]:
     for error in errors:
         if error["type"] == "too_short" and _has_inner(error, errors):
             continue  # entries that were refused count as missing; they are what must be said
-        message = _WORDS[error["type"]].format(**error["ctx"]) if _speaks(error) else _plain(error)
-        path = _path(error["loc"])
+        message = _message(error)
+        field = error.get("ctx", {}).get("field")  # of an object's rule that is about one of its fields
+        path = _path((*error["loc"], field) if field else error["loc"])
         yield f"{path}: {message}" if path else message  # a rule of the whole object names the field itself
 
 
-def _speaks(error: ErrorDetails) -> bool:
-    error.setdefault("ctx", {})
-    return error["type"] in _WORDS
-
-
-def _plain(error: ErrorDetails) -> str:
+def _message(error: ErrorDetails) -> str:
+    details = error.get("ctx", {})
+    if error["type"] in ("enum", "literal_error"):
+        choices = re.findall("'([^']*)'", details["expected"])
+        return "Unsupported value: supported values: " + ", ".join(f'"{choice}"' for choice in choices)
+    if error["type"] in _WORDS:
+        return _WORDS[error["type"]].format(**details)
     return error["msg"].removeprefix("Value error, ")
 
 

@@ -92,3 +92,8 @@ def decimal_between(low: str, high: str, *, above_low: bool = False) -> Rule:
         holds=holds,
         raw=True,
     )
+
+
+def when_parsed(cel: str) -> str:
+    """The beginning of a rule that compares a duration: text that is none is left to the field's own rule."""
+    return f"!({cel}).matches('^([0-9]{{1,5}}(h|m|s|ms))+$') || "

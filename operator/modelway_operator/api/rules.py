@@ -20,25 +20,27 @@ class Rule:
     """A statement about one value; as an `Annotated` extra it guards a field, in `RULES` a whole object.
 
     With `raw` the Python half judges the text before it is parsed, so that text which cannot be parsed is refused in
-    the rule's own words.
+    the rule's own words. With `field` the rule of an object points at that field of it.
     """
 
     cel: str
     message: str
     holds: Callable[[Any], bool]
     raw: bool = False
+    field: str | None = None
 
     def check(self, value: Any) -> Any:
         """Return the value, or fail with the same message that the API server gives."""
         if self.raw and not isinstance(value, str):
             return value  # of the wrong type, which the parser says better
         if not self.holds(value):
-            raise PydanticCustomError("rule", "{message}", {"message": self.message})
+            raise PydanticCustomError("rule", "{message}", {"message": self.message, "field": self.field})
         return value
 
     def as_validation(self) -> dict[str, str]:
         """This rule as an entry of `x-kubernetes-validations`."""
-        return {"rule": self.cel, "message": self.message}
+        path = {"fieldPath": f".{self.field}"} if self.field else {}
+        return {"rule": self.cel, "message": self.message, **path}
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         wrap = (
@@ -84,6 +86,38 @@ def beginning_with(message: str, *starts: str) -> Rule:
         message=message,
         holds=lambda text: text.startswith(starts),
     )
+
+
+def of_field(field: str, *rules: Rule) -> tuple[Rule, ...]:
+    """Rules of one field as rules of its object, and therefore without the value.
+
+    The API server repeats what it refuses where a rule stands on the field itself, and this field may hold a key that
+    somebody pasted.
+    """
+    name = to_camel(field)
+
+    def lifted(rule: Rule) -> Rule:
+        return Rule(
+            cel=f"!has(self.{name}) || ({_about(rule, f'self.{name}')})",
+            message=rule.message,
+            holds=lambda owner: getattr(owner, field) is None or rule.holds(getattr(owner, field)),
+            field=name,
+        )
+
+    return tuple(lifted(rule) for rule in rules)
+
+
+def of_values(rule: Rule) -> Rule:
+    """A rule of each of a map's values as a rule of the map, and therefore without the value, as in `of_field`."""
+    return Rule(
+        cel=f"self.all(k, {_about(rule, 'self[k]')})",
+        message=rule.message,
+        holds=lambda entries: all(rule.holds(value) for value in entries.values()),
+    )
+
+
+def _about(rule: Rule, subject: str) -> str:
+    return re.sub(r"\bself\b", subject, rule.cel)
 
 
 def exactly_one_of(*fields: str) -> Rule:
@@ -184,12 +218,13 @@ def shares_of(entries: str) -> tuple[Rule, Rule]:
     weight = "(has(e.weight) ? e.weight : 1)"
     return (
         Rule(
-            cel="self.exists(e, !has(e.weight) || e.weight > 0)",
+            cel="self.size() == 0 || self.exists(e, !has(e.weight) || e.weight > 0)",
             message=f"the weights must not all be 0: give one of the {entries} a weight above 0",
-            holds=lambda values: any(value.weight > 0 for value in values),
+            holds=lambda values: not values or any(value.weight > 0 for value in values),
         ),
         Rule(
-            cel=f"self.map(e, {weight}).sum() <= {MAX_WEIGHT}",
+            # A weight that is too large by itself is refused by its own bound, and should be told of once.
+            cel=f"self.exists(e, {weight} > {MAX_WEIGHT}) || self.map(e, {weight}).sum() <= {MAX_WEIGHT}",
             message=f"the weights must add up to at most {MAX_WEIGHT}: they are shares, scale them down",
             holds=lambda values: sum(value.weight for value in values) <= MAX_WEIGHT,
         ),

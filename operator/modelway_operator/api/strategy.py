@@ -13,7 +13,7 @@ from pydantic import Field, StrictBool, StrictInt
 from modelway_contract import names as contract
 from modelway_operator.api.base import ApiObject
 from modelway_operator.api.names import EntryName
-from modelway_operator.api.quantities import DecimalText, Duration, decimal_between, duration_between
+from modelway_operator.api.quantities import DecimalText, Duration, decimal_between, duration_between, when_parsed
 from modelway_operator.api.rules import ListMap, ListSet, Rule, exactly_one_of, only_with
 
 
@@ -105,7 +105,9 @@ class Strategy(ApiObject):
 
     RULES: ClassVar[tuple[Rule, ...]] = (
         Rule(
-            cel="duration(has(self.stepDeadline) ? self.stepDeadline : '30m').getSeconds()"
+            cel=when_parsed("has(self.stepDeadline) ? self.stepDeadline : '30m'")
+            + when_parsed("has(self.interval) ? self.interval : '30s'")
+            + "duration(has(self.stepDeadline) ? self.stepDeadline : '30m').getSeconds()"
             " >= (has(self.minIntervals) ? self.minIntervals : 4)"
             " * duration(has(self.interval) ? self.interval : '30s').getSeconds()",
             message="stepDeadline must be at least minIntervals times interval, or no step can ever pass",
@@ -151,7 +153,7 @@ def _bucket_bound(signal: SloSignal, bounds_seconds: tuple[float, ...]) -> Rule:
     texts = [f"{round(bound * 1000)}ms" if bound % 1 else f"{round(bound)}s" for bound in bounds_seconds]
     values = ", ".join(f"duration('{text}')" for text in texts)
     return Rule(
-        cel=f"self.signal != '{signal}' || duration(self.over) in [{values}]",
+        cel=f"self.signal != '{signal}' || {when_parsed('self.over')}duration(self.over) in [{values}]",
         message=f"over must be a bound of the {signal} histogram: one of {', '.join(texts)}",
         holds=lambda slo: slo.signal != signal or any(isclose(slo.over.seconds, bound) for bound in bounds_seconds),
     )

@@ -102,8 +102,12 @@ def _steps(field: str) -> list[str | int]:
 
 
 def _without_value(message: str) -> str:
-    """What is left of the API server's words where neither the value nor the path is repeated."""
-    return re.sub(r'^(.*?: )Invalid value: ("(\\.|[^"\\])*"|[^:]*): (\S+ in body )?', r"\1", message)
+    """What the types say: neither the value that was refused nor, a second time, the path."""
+    message = message.removeprefix("<nil>: ")
+    message = re.sub(r'Invalid value: ("(\\.|[^"\\])*": |-?[0-9.]+: )?(\S+ in body )?', "", message, count=1)
+    message = re.sub(r'(Unsupported value): "(\\.|[^"\\])*":', r"\1:", message)
+    message = re.sub(r"Too many: [0-9]+:", "Too many:", message)
+    return re.sub(r'(must be of type \w+): "\w+"$', r"\1", message)
 
 
 @cache

@@ -148,7 +148,7 @@ def test_all_problems_are_named_at_once() -> None:
     put(raw, "spec.backends[1].url", "ftp://llm.example.com")
 
     assert str(outcome(raw)).split("; ") == [
-        "spec.access: Unsupported value: supported values: 'Direct' or 'PolicyOnly'",
+        'spec.access: Unsupported value: supported values: "Direct", "PolicyOnly"',
         "spec.backends[1].url: must begin with http:// or https://",
     ]
 
