@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from modelway_cli.client import command as client
 from modelway_cli.errors import CliError
 from modelway_cli.simulator import command as simulate_llm
 from modelway_cli.traffic import command as traffic
@@ -21,7 +22,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 
-for module in (simulate_llm, traffic):
+for module in (client, simulate_llm, traffic):
     module.register(app)
 
 

@@ -1,0 +1,1 @@
+"""Commands as processes: run, get, demo, client create."""

@@ -1,0 +1,1 @@
+"""Keys of clients: what goes into a Secret."""
