@@ -39,7 +39,7 @@ def create_secret(manifest: dict[str, Any], *, kubeconfig: Path | None, context:
         try:
             client.CoreV1Api(api).create_namespaced_secret(
                 namespace,
-                manifest,  # type: ignore[arg-type] - a plain mapping is sent as it is
+                manifest,  # type: ignore[arg-type]
                 field_manager=FIELD_MANAGER,
                 _request_timeout=TIMEOUT_SECONDS,
             )
