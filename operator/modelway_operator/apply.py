@@ -126,7 +126,6 @@ class Applier:
                 kind,
                 namespace=about.namespace,
                 name=about.name,
-                uid=about.uid,
                 resource_version=write.resource_version,
                 status=write.status,
             )

@@ -1,7 +1,7 @@
 """The API server: raw objects in and out, each call bounded in time, each refusal one of our own errors.
 
 Rule: whatever is written is written under one field manager by server-side apply, so that fields and conditions of
-others are never touched, and with the object's uid where it must be that very object.
+others are never touched, and a status only over the very version that was judged.
 """
 
 import time
@@ -130,14 +130,14 @@ class Cluster:
         return await self._apply(kind, kind.path(metadata["namespace"], metadata["name"]), body)
 
     async def apply_status(
-        self, kind: Kind, *, namespace: str, name: str, uid: str, resource_version: str, status: Mapping[str, Any]
+        self, kind: Kind, *, namespace: str, name: str, resource_version: str, status: Mapping[str, Any]
     ) -> Raw:
         """Write what the operator has to say about one object, and nothing that others say about it.
 
         Raises NotFoundError or ConflictError when it is not that very object any more, in that very version: what
-        was judged may not be what is there now.
+        was judged may not be what is there now. (Of a status, the API server would not check the uid.)
         """
-        metadata = {"namespace": namespace, "name": name, "uid": uid, "resourceVersion": resource_version}
+        metadata = {"namespace": namespace, "name": name, "resourceVersion": resource_version}
         body = {"metadata": metadata, "status": dict(status)}
         return await self._apply(kind, kind.path(namespace, name, subresource="status"), body)
 

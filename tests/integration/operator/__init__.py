@@ -1,0 +1,1 @@
+"""The operator's shell against real servers: an API server, gateways, Prometheus."""
