@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-KNOWN_CONFIGS = 64
+KNOWN_CONFIGS = 32
 """How many different configs are remembered: gateways that run an older one than that count as not converged."""
 
 
@@ -36,5 +36,7 @@ class Memory:
     """Revisions by uid of the objects in the configs that were pushed, oldest first."""
     valid_models: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, repr=False)
     """The last valid generation of each LLMModel, by uid."""
+    made: int = 0
+    """Parts that `wanted` compiled in this turn."""
     told: frozenset[str] = frozenset()
     """Notes about Secrets that stand and have been told in an Event."""

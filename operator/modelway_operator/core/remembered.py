@@ -53,17 +53,6 @@ class Remembered:
     policy_spec: Mapping[str, Any] | None = None
     """The last valid spec of the policy."""
 
-    def model(self, version: Version) -> LLMModel | None:
-        """The remembered model of this version."""
-        text = self.specs.get(version)
-        if text is None:
-            return None
-        namespace, _, name = version.model.partition("/")
-        try:
-            return parse_llmmodel({"metadata": {"namespace": namespace, "name": name}, "spec": json.loads(text)})
-        except (InvalidObjectError, ValueError):
-            return None
-
 
 def secret_name(policy: str) -> str:
     """The Secret's name."""
@@ -115,6 +104,15 @@ def remembered_write(
 def spec_text(model: LLMModel) -> str:
     """A spec as it is remembered: the same text for the same spec."""
     return json.dumps(model.spec.as_manifest(), sort_keys=True, separators=(",", ":"))
+
+
+def read_spec(version: Version, text: str) -> LLMModel | None:
+    """The model of a remembered spec; None where it makes no sense (any more)."""
+    namespace, _, name = version.model.partition("/")
+    try:
+        return parse_llmmodel({"metadata": {"namespace": namespace, "name": name}, "spec": json.loads(text)})
+    except (InvalidObjectError, ValueError, RecursionError):
+        return None
 
 
 def _sorted(targets: Mapping[TargetKey, TargetMemory]) -> list[TargetKey]:

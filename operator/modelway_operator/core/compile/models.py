@@ -165,10 +165,15 @@ def with_present_operation(remembered: LLMModel, present: LLMModel | None) -> LL
     return remembered.model_copy(update={"spec": spec})
 
 
+def is_same_place(one: Backend, other: Backend, namespace: str) -> bool:
+    """Whether both are at the same address."""
+    return place_of(one, namespace).identity == place_of(other, namespace).identity
+
+
 def _operated(backend: Backend, present: Backend, namespace: str) -> Backend:
     """One backend of it: weight and time-outs by name, what belongs to the place only where that is the same."""
     changes: dict[str, object] = {"weight": present.weight, "timeouts": present.timeouts}
-    if place_of(backend, namespace).identity == place_of(present, namespace).identity:
+    if is_same_place(backend, present, namespace):
         for field in ("credentials", "headers", "query", "tls", "locality"):
             changes[field] = getattr(present, field)
     return backend.model_copy(update=changes)

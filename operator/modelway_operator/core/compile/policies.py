@@ -1,12 +1,12 @@
 """All RoutingPolicies of the install: what each says now, who answers for which name, and what its rules come to.
 
-Two rules. A policy that cannot be read counts as its last valid generation, which its Secret remembers; and a rule whose
-targets are all unusable stays in the config and answers 503: were it left out, the next rule would take requests that
-its author meant to keep from it.
+Two rules. A policy that cannot be read counts as its last valid generation, which its Secret remembers. And a rule
+whose targets are all unusable stays in the config and answers 503: were it left out, the next rule would take requests
+that its author meant to keep from it.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from modelway_operator.api.conditions import AcceptedReason, ResolvedRefsReason
@@ -105,20 +105,7 @@ def _with_names(entry: PolicyEntry, holders: dict[tuple[str, str], str]) -> Poli
             won.append(name)
         else:
             lost.append((name, holder))
-    return _replace(entry, names=tuple(won), lost=tuple(lost))
-
-
-def _replace(entry: PolicyEntry, *, names: tuple[str, ...], lost: tuple[tuple[str, str], ...]) -> PolicyEntry:
-    return PolicyEntry(
-        head=entry.head,
-        raw=entry.raw,
-        problems=entry.problems,
-        policy=entry.policy,
-        status=entry.status,
-        remembered=entry.remembered,
-        names=names,
-        lost=lost,
-    )
+    return replace(entry, names=tuple(won), lost=tuple(lost))
 
 
 def _read(head: Head, raw: RawObject, snapshot: Snapshot, parts: Parts) -> PolicyEntry:
