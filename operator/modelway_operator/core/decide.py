@@ -198,7 +198,9 @@ def _notes(clients: Clients, snapshot: Snapshot) -> tuple[tuple[Event, ...], fro
     return events, frozenset(standing)
 
 
-def _counts(reading: _Reading, outcomes: Sequence[PolicyOutcome], parts: Parts, document: Document) -> Counts:
+def _counts(
+    reading: _Reading, outcomes: Sequence[PolicyOutcome], parts: Parts, document: Document, snapshot: Snapshot
+) -> Counts:
     entries: list[ModelEntry] = list(reading.inventory.entries.values())
     return Counts(
         models=len(entries),
