@@ -21,6 +21,7 @@ from modelway_operator.store import Store
 
 RESTART_SECONDS: Final = 1.0
 """Pause before kopf is started again; with its own end, within two seconds."""
+FAREWELL_SECONDS: Final = 0.25
 BEAT_SECONDS: Final = 1.0
 SERVER_TIMEOUT_SECONDS: Final = 540
 CLIENT_TIMEOUT_SECONDS: Final = 600.0
@@ -92,6 +93,8 @@ class Watch:
         finally:
             self._end_this_run = None
             beat.cancel()
+            # kopf closes its connections without waiting for TLS to take leave; the loop must not end before.
+            await asyncio.sleep(FAREWELL_SECONDS)
 
     async def _beat(self) -> None:
         while True:
