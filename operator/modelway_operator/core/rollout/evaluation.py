@@ -27,7 +27,7 @@ from modelway_operator.core.rollout.model import (
     TargetSnapshot,
 )
 from modelway_operator.core.rollout.verdicts import Context, Judgement, evidence_of, gravest, judge
-from modelway_operator.core.rollout.wanted import measurements_wanted, request_of
+from modelway_operator.core.rollout.wanted import request_of, requests_of
 from modelway_operator.core.rollout.windows import Window, closed_windows, is_measuring, open_window, place_of
 
 KEPT_MEASUREMENTS = 20
@@ -73,7 +73,7 @@ def with_all_answers(snapshot: TargetSnapshot) -> TargetSnapshot:
     """The snapshot with an answer to every request: one that did not come is a problem, not "never asked"."""
     return replace(
         snapshot,
-        measurements={request: _answer(snapshot, request) for request in measurements_wanted(snapshot)},
+        measurements={request: _answer(snapshot, request) for request in requests_of(snapshot)},
     )
 
 

@@ -20,7 +20,12 @@ from modelway_operator.core.rollout.windows import Window, closed_windows, open_
 
 
 def measurements_wanted(snapshot: TargetSnapshot) -> tuple[MeasurementRequest, ...]:
-    """Every measurement that `advance` may look at, for a snapshot that has none yet."""
+    """Every measurement that has to be asked for; none from a source that is known not to answer."""
+    return requests_of(snapshot) if snapshot.source.available else ()
+
+
+def requests_of(snapshot: TargetSnapshot) -> tuple[MeasurementRequest, ...]:
+    """Every measurement that `advance` looks at."""
     state, settings = snapshot.state, settings_in_force(snapshot)
     if state is None or settings is None or state.phase not in ACTIVE:
         return ()
