@@ -94,19 +94,163 @@ def test_good_manifests_are_all_taken(api: Cluster) -> None:
     assert len(printed.splitlines()) == len(CASES)
 
 
+def test_every_case_has_a_test() -> None:
+    """A row whose number no test asks for would be tried by nobody."""
+    asked = set(re.findall(r'@cases_of\("(\w*)"\)', Path(__file__).read_text()))
+
+    assert {catalogue_id_of(case) for case in CASES} - asked == set()
+
+
 def test_no_bad_manifest_is_taken(answers: Answers) -> None:
     """Nothing of the table gets through."""
     assert answers.created == []
 
 
-@pytest.mark.parametrize("case", CASES, ids=[case.id for case in CASES])
-def test_bad_manifest_is_refused_in_these_words(answers: Answers, case: Case) -> None:
+def cases_of(catalogue_id: str) -> pytest.MarkDecorator:
+    """Parametrize with the rows of one entry of the catalogue; the empty one has no number."""
+    chosen = [case for case in CASES if catalogue_id_of(case) == catalogue_id]
+    assert chosen, f"no case has the id {catalogue_id}"
+    return pytest.mark.parametrize("case", chosen, ids=[case.id for case in chosen])
+
+
+def catalogue_id_of(case: Case) -> str:
+    found = re.match(r"b[0-9]{2}(?=_)", case.id)
+    return found[0] if found else ""
+
+
+def check(case: Case, answers: Answers) -> None:
     """The refusal is one problem that names the field and the remedy."""
     if "strict decoding error" in case.server:
         assert case.server in answers.refusals
     else:
         name = case.manifest(case.bad)["metadata"]["name"]
-        assert answers.problems[(case.kind, name)] == case.server
+        assert answers.problems.get((case.kind, name)) == case.server
+
+
+@cases_of("")
+def test_bad_manifest_is_refused_in_these_words(answers: Answers, case: Case) -> None:
+    """Whatever the catalogue does not number is refused like what it does."""
+    check(case, answers)
+
+
+@cases_of("b01")
+def test_b01_weights_are_shares_of_a_sum(answers: Answers, case: Case) -> None:
+    """Weights that are all 0, or too large to add up, share out nothing."""
+    check(case, answers)
+
+
+@cases_of("b02")
+def test_b02_weight_is_a_whole_number_from_0(answers: Answers, case: Case) -> None:
+    """A negative, fractional, huge or quoted weight is not rounded, clamped or parsed."""
+    check(case, answers)
+
+
+@cases_of("b04")
+def test_b04_entries_have_names_of_their_own(answers: Answers, case: Case) -> None:
+    """Two backends or targets of one name would hide each other."""
+    check(case, answers)
+
+
+@cases_of("b10")
+def test_b10_model_without_backends(answers: Answers, case: Case) -> None:
+    """A model that nothing serves is refused, not shown as unhealthy."""
+    check(case, answers)
+
+
+@cases_of("b11")
+def test_b11_model_with_33_backends(answers: Answers, case: Case) -> None:
+    """There are at most 32 backends."""
+    check(case, answers)
+
+
+@cases_of("b12")
+def test_b12_object_name_over_63_characters(answers: Answers, case: Case) -> None:
+    """Names become labels, and these have at most 63 characters."""
+    check(case, answers)
+
+
+@cases_of("b14")
+def test_b14_model_name_that_could_leave_a_label(answers: Answers, case: Case) -> None:
+    """Quotes, braces, line ends and backslashes never reach a metric or a query."""
+    check(case, answers)
+
+
+@cases_of("b17")
+def test_b17_url_of_another_scheme(answers: Answers, case: Case) -> None:
+    """Backends are reached by http and https only."""
+    check(case, answers)
+
+
+@cases_of("b18")
+def test_b18_url_with_a_user(answers: Answers, case: Case) -> None:
+    """A password in a URL would be shown to everyone who may read the model."""
+    check(case, answers)
+
+
+@cases_of("b22")
+def test_b22_url_that_does_not_say_where_it_leads(answers: Answers, case: Case) -> None:
+    """Line ends, spaces, fragments, dots, encoded or not, and backslashes are refused."""
+    check(case, answers)
+
+
+@cases_of("b29")
+def test_b29_header_of_the_connection_or_a_login(answers: Answers, case: Case) -> None:
+    """Nobody can set, match or hash Authorization, Host or Content-Length."""
+    check(case, answers)
+
+
+@cases_of("b30")
+def test_b30_value_with_a_line_end_or_nul(answers: Answers, case: Case) -> None:
+    """A header's value cannot start a header of its own."""
+    check(case, answers)
+
+
+@cases_of("b31")
+def test_b31_duration_that_is_none(answers: Answers, case: Case) -> None:
+    """Signs, bare numbers, exponents, NaN and 0 are no durations."""
+    check(case, answers)
+
+
+@cases_of("b32")
+def test_b32_steps_that_do_not_rise(answers: Answers, case: Case) -> None:
+    """A canary's steps rise strictly within 1 to 99."""
+    check(case, answers)
+
+
+@cases_of("b33")
+def test_b33_interval_under_a_second(answers: Answers, case: Case) -> None:
+    """Metrics are never judged more often than once a second."""
+    check(case, answers)
+
+
+@cases_of("b34")
+def test_b34_threshold_that_is_no_number_in_range(answers: Answers, case: Case) -> None:
+    """NaN, infinities, negative numbers and floats are refused, each field having its own range."""
+    check(case, answers)
+
+
+@cases_of("b37")
+def test_b37_secret_in_another_namespace(answers: Answers, case: Case) -> None:
+    """There is no field with which to name another namespace's Secret."""
+    check(case, answers)
+
+
+@cases_of("b38")
+def test_b38_api_key_in_the_spec(answers: Answers, case: Case) -> None:
+    """What looks like a key is refused wherever free text may stand."""
+    check(case, answers)
+
+
+@cases_of("b40")
+def test_b40_spec_of_1400_kib(answers: Answers, case: Case) -> None:
+    """Every text is bounded, so that no object can fill etcd."""
+    check(case, answers)
+
+
+@cases_of("b41")
+def test_b41_unknown_field(answers: Answers, case: Case) -> None:
+    """A misspelt field, or one of a later release, is named instead of ignored."""
+    check(case, answers)
 
 
 def test_b38_refusal_does_not_repeat_the_key(answers: Answers) -> None:

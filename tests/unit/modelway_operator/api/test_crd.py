@@ -11,6 +11,8 @@ import yaml
 
 from modelway_operator.api import crd
 
+from tests.cluster.manifests import cases
+
 ROOT = Path(__file__).resolve().parents[4]
 SCHEMAS = {resource.kind: crd.structural_schema(resource.type) for resource in crd.RESOURCES}
 
@@ -55,6 +57,14 @@ def test_every_field_explains_itself() -> None:
     fields = [(path, node.get("description", "")) for path, node in NODES if not path.endswith(("[]", "{}"))]
 
     assert [path for path, description in fields if not description.endswith(".")] == []
+
+
+def test_every_rule_has_a_bad_manifest() -> None:
+    """No CEL rule is in a CRD that the table of bad manifests does not try on a real API server."""
+    rules = {(path, rule["message"]) for path, node in NODES for rule in node.get("x-kubernetes-validations", ())}
+    tried = " ".join(case.server for case in cases())
+
+    assert sorted((path, message) for path, message in rules if message not in tried) == []
 
 
 def test_only_the_status_has_a_default() -> None:
