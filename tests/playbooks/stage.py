@@ -8,6 +8,7 @@ Everything is exact: traffic is a rate and not a draw, so a playbook never fails
 life: gateways count, somebody scrapes the counters now and then, and a measurement is read from what was scraped.
 """
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -210,7 +211,19 @@ def _settings(entry: Rollout) -> RolloutSettings:
 
 
 def _written_and_read(state: RolloutStatus | None) -> RolloutStatus | None:
-    return None if state is None else RolloutStatus.model_validate_json(state.model_dump_json(by_alias=True))
+    """The state after a trip to the API server, which writes 5.0 as 5."""
+    if state is None:
+        return None
+    written = json.dumps(_as_api_server_keeps_it(state.as_manifest()))
+    return RolloutStatus.model_validate(json.loads(written))
+
+
+def _as_api_server_keeps_it(value: object) -> object:
+    if isinstance(value, dict):
+        return {key: _as_api_server_keeps_it(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_as_api_server_keeps_it(item) for item in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 # -------------------------------------------------------------------------------------------------------- opening

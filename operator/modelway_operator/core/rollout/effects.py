@@ -177,7 +177,7 @@ def _note_gap(view: View, finding: Finding) -> RolloutStatus:
     del finding
     if view.evaluation is None:
         raise EngineError("there is no interval that could be a gap")
-    return view.state.model_copy(update={"gap_until": view.evaluation.window.end})
+    return view.state.model_copy(update={"gap_until": view.evaluation.gap_until})
 
 
 def _hold(view: View, finding: Finding) -> RolloutStatus:

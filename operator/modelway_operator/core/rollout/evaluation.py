@@ -28,7 +28,14 @@ from modelway_operator.core.rollout.model import (
 )
 from modelway_operator.core.rollout.verdicts import Context, Judgement, evidence_of, gravest, judge
 from modelway_operator.core.rollout.wanted import request_of, requests_of
-from modelway_operator.core.rollout.windows import Window, closed_windows, is_measuring, open_window, place_of
+from modelway_operator.core.rollout.windows import (
+    Window,
+    closed_windows,
+    is_measuring,
+    newest_window,
+    open_window,
+    place_of,
+)
 
 KEPT_MEASUREMENTS = 20
 UNMEASURABLE = frozenset({MeasurementProblem.NO_DATA, MeasurementProblem.STALE})
@@ -36,11 +43,14 @@ UNMEASURABLE = frozenset({MeasurementProblem.NO_DATA, MeasurementProblem.STALE})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evaluation:
-    """What all metrics say once `window` is counted. `decisive` is the judgement that counts."""
+    """What all metrics say once `window` is counted. `decisive` is the judgement that counts.
+
+    `gap_until` is set where the window's end has no samples and never will: up to there nothing was scraped.
+    """
 
     window: Window
     is_last: bool
-    is_gap: bool
+    gap_until: float | None
     has_traffic: bool
     measured: tuple[tuple[MetricSettings, Measurement], ...]
     judgements: tuple[Judgement, ...]
@@ -110,7 +120,7 @@ def evaluate(snapshot: TargetSnapshot, state: RolloutStatus, settings: RolloutSe
     return Evaluation(
         window=windows[0],
         is_last=len(windows) == 1,
-        is_gap=_is_gap(snapshot, state, settings, windows),
+        gap_until=_gap_until(snapshot, state, settings, windows),
         has_traffic=any(measurement.candidate.total for _, measurement in measured),
         measured=measured,
         judgements=judgements,
@@ -226,13 +236,22 @@ def _without_say(metric: MetricSettings, measurement: Measurement) -> Measuremen
     return measurement
 
 
-def _is_gap(
+def _gap_until(
     snapshot: TargetSnapshot, state: RolloutStatus, settings: RolloutSettings, windows: tuple[Window, ...]
-) -> bool:
-    """Whether the first window's end has no samples while a later one's has: those samples will never come."""
-    return _lacks_samples(snapshot, state, settings, windows[0]) and any(
-        _has_samples(snapshot, state, settings, window) for window in windows[1:]
-    )
+) -> float | None:
+    """The end of the last of the first windows without samples, if a later one has some: they will never come."""
+    gap_until: float | None = None
+    for window in windows:
+        if _lacks_samples(snapshot, state, settings, window):
+            gap_until = window.end
+        elif gap_until is not None and _has_samples(snapshot, state, settings, window):
+            return gap_until
+        else:
+            return None
+    newest = newest_window(state, settings, snapshot)
+    if gap_until is not None and newest is not None and _has_samples(snapshot, state, settings, newest):
+        return gap_until
+    return None
 
 
 def _lacks_samples(snapshot: TargetSnapshot, state: RolloutStatus, settings: RolloutSettings, window: Window) -> bool:

@@ -183,7 +183,7 @@ def rejects_guarded(view: View) -> Finding | None:
 
 def is_gap(view: View) -> Finding | None:
     """There are no samples for this interval's end, and there never will be."""
-    if view.evaluation is None or not view.evaluation.is_gap:
+    if view.evaluation is None or view.evaluation.gap_until is None:
         return None
     return Finding(event=Event.GAP_FOUND, message=f"{view.evaluation.message}; the next interval covers it too")
 

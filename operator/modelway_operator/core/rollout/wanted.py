@@ -16,7 +16,7 @@ from modelway_operator.core.rollout.model import (
 )
 from modelway_operator.core.rollout.phases import ACTIVE
 from modelway_operator.core.rollout.settings import saved_settings
-from modelway_operator.core.rollout.windows import Window, closed_windows, open_window, place_of
+from modelway_operator.core.rollout.windows import Window, closed_windows, newest_window, open_window, place_of
 
 
 def measurements_wanted(snapshot: TargetSnapshot) -> tuple[MeasurementRequest, ...]:
@@ -30,6 +30,9 @@ def requests_of(snapshot: TargetSnapshot) -> tuple[MeasurementRequest, ...]:
     if state is None or settings is None or state.phase not in ACTIVE:
         return ()
     windows = [(metric, window) for window in closed_windows(state, settings, snapshot) for metric in settings.metrics]
+    newest = newest_window(state, settings, snapshot)
+    if newest is not None:
+        windows += [(metric, newest) for metric in settings.metrics]
     still_open = open_window(state, snapshot)
     if still_open is not None:
         windows += [(metric, still_open) for metric in settings.metrics if metric.role is MetricRole.GUARDRAIL]

@@ -63,6 +63,16 @@ def closed_windows(state: RolloutStatus, settings: RolloutSettings, snapshot: Ta
     return tuple(windows)
 
 
+def newest_window(state: RolloutStatus, settings: RolloutSettings, snapshot: TargetSnapshot) -> Window | None:
+    """The last interval that is closed: whether it has samples tells a gap from an outage that goes on."""
+    oldest = next(iter(closed_windows(state, settings, snapshot)), None)
+    if oldest is None:
+        return None
+    settled = snapshot.now - SETTLING_SCRAPES * snapshot.scrape_interval_seconds
+    end = _boundary_after(settled, settings.interval_seconds) - settings.interval_seconds
+    return Window(round(end - settings.interval_seconds, 3), round(end, 3)) if end > oldest.end else None
+
+
 def open_window(state: RolloutStatus, snapshot: TargetSnapshot) -> Window | None:
     """What guardrails look at beside the counted intervals: from their end, or from the acknowledgement, until now."""
     if place_of(state) in {RolloutPhase.PREFLIGHT, RolloutPhase.STABLE}:
