@@ -107,6 +107,8 @@ class Chat:
                 decision.series.count(Outcome.CONNECT_ERROR)
             if decision.option is not None:
                 lines = decision.option.header_lines
+            elif decision.rule is not None:
+                lines = decision.rule.header_lines
             elif decision.policy is not None:
                 lines = decision.policy.header_lines
         overhead = perf_counter() - ticket.received_at

@@ -110,7 +110,7 @@ class StreamedAnswer(Answer):
             self._fail(self._not_a_stream())
             return
         last = self._splitter.finish()
-        if last is not None and last[1] is not None:
+        if last is not None and last[1] is not None and is_done(last[1]):  # anything else was cut off
             self._take([(last[0] + b"\n\n", last[1])])
         if not self._ended:
             self._fail(self._broken("ended the stream before it was complete"))

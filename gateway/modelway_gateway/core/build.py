@@ -362,6 +362,7 @@ class Builder:
             ),
             sticky=tuple(each.header.lower() if each.header is not None else None for each in wire.sticky),
             salt=f"{policy.namespace}\0{policy.name}\0{wire.name}\0".encode("utf-8", "replace"),
+            header_lines=lines,
         )
 
     def _compile_target(self, policy: config.Policy, rule: config.Rule, wire: config.Target, lines: bytes) -> Target:

@@ -119,6 +119,8 @@ class Rule:
     sticky: tuple[str | None, ...]
     """Names of headers, None for the client; the first that the request has is the key."""
     salt: bytes
+    header_lines: bytes
+    """For answers to requests that none of its targets may serve."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
