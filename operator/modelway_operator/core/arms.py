@@ -14,7 +14,6 @@ from modelway_operator.core.compile.inventory import Inventory, compiled_model
 from modelway_operator.core.compile.models import CompiledModel, is_same_place, pinned, with_present_operation
 from modelway_operator.core.compile.policies import PolicyEntry, may_refer
 from modelway_operator.core.compile.versions import model_key, version_of
-from modelway_operator.core.objects import digest_of
 from modelway_operator.core.parts import Parts
 from modelway_operator.core.remembered import read_spec, spec_text
 from modelway_operator.core.rollout.model import Version
@@ -60,8 +59,7 @@ class Arms:
         present = self._inventory.entries.get(_key(version))
         if present is not None and present.version == version.digest and present.model is not None:
             model = present.model
-            made = self._parts.get(f"spec {version.model}", str(id(model)), lambda: (model, spec_text(pinned(model))))
-            return made[1]
+            return self._parts.get(f"spec {version.model}", model, lambda: spec_text(pinned(model)))
         memory = self._remembered.get(version)
         return memory.text if memory is not None else None
 
@@ -72,17 +70,16 @@ class Arms:
             return None
         entry = self._inventory.entries.get(_key(version))
         present = entry.model if entry is not None else None
-        key = digest_of([memory.text, memory.owned, id(present)])
 
-        def make() -> tuple[LLMModel | None, LLMModel | None]:
+        def make() -> LLMModel | None:
             model = read_spec(version, memory.text)
             if model is None or version_of(model) != version.digest:
-                return present, None
+                return None
             if not memory.owned:
                 model = _without_owners_part(model, present)
-            return present, with_present_operation(model, present) if model is not None else None
+            return with_present_operation(model, present) if model is not None else None
 
-        return self._parts.get(f"arm {model_key(version.model, version.digest)}", key, make)[1]
+        return self._parts.get(f"arm {model_key(version.model, version.digest)}", (memory, present), make)
 
 
 def _key(version: Version) -> ObjectKey:

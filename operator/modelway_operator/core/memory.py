@@ -21,9 +21,9 @@ class ConfigKey(NamedTuple):
 
 
 class CachedPart(NamedTuple):
-    """Something compiled, and the digest of all that was read for it."""
+    """Something compiled, and all that was read for it."""
 
-    key: str
+    key: object
     value: Any
 
 

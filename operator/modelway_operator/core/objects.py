@@ -60,6 +60,11 @@ def head_of(kind: Kind, raw: RawObject) -> Head:
     )
 
 
+def wishes_of(raw: RawObject) -> RawObject:
+    """What its author says: all but the metadata, which only the head is made of, and the status, which is ours."""
+    return {key: value for key, value in raw.items() if key not in ("metadata", "status")}
+
+
 def digest_of(value: object) -> str:
     """A digest of plain data, whatever the order of keys."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), default=str)

@@ -1,7 +1,7 @@
 """Compiled parts from the last turn, taken again where nothing that they were made of has changed.
 
-Rule: a part is a pure function of what its key is a digest of; so a cache that is empty, or belongs to another process,
-changes nothing but the work. Objects carry no generation for what they refer to (labels, Secrets), hence digests.
+Rule: a part is a pure function of its key, so a cache that is empty, or belongs to another process, changes nothing but
+the work. Keys are compared, not hashed: they are what a part was made of, and what is the same object compares fast.
 """
 
 from collections.abc import Callable, Mapping
@@ -21,7 +21,7 @@ class Parts:
         self.made = 0
         """Parts that had to be compiled in this turn."""
 
-    def get(self, name: str, key: str, make: Callable[[], T]) -> T:
+    def get(self, name: str, key: object, make: Callable[[], T]) -> T:
         """The part of this name, compiled by `make` unless it was compiled before under the same key."""
         found = self._now.get(name) or self._before.get(name)
         if found is None or found.key != key:

@@ -48,9 +48,9 @@ class Counts:
     policies_accepted: int = 0
     rollouts_active: int = 0
     compiled: int = 0
-    """Objects that were compiled anew in this turn; the others came from memory."""
+    """Parts that were compiled or judged anew in this turn; the others came from memory."""
     config_bytes: int = 0
-    """Size of the base section, unpacked."""
+    """Size of all sections, unpacked."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

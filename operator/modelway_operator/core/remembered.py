@@ -59,10 +59,15 @@ def secret_name(policy: str) -> str:
     return f"modelway-{policy}-versions"
 
 
-def read_remembered(policy: ObjectRef, secrets: Mapping[ObjectKey, Secret]) -> Remembered:
-    """What is remembered for a policy; nothing of another use or of what makes no sense."""
+def remembered_secret(policy: ObjectRef, secrets: Mapping[ObjectKey, Secret]) -> Secret | None:
+    """The policy's Secret; one of another use is not ours."""
     secret = secrets.get(ObjectKey(policy.namespace, secret_name(policy.name)))
-    if secret is None or secret.use != REMEMBERED_USE:
+    return secret if secret is not None and secret.use == REMEMBERED_USE else None
+
+
+def read_remembered(secret: Secret | None) -> Remembered:
+    """What is remembered, as far as it makes sense."""
+    if secret is None:
         return Remembered()
     specs: dict[Version, str] = {}
     for name, data in secret.data.items():

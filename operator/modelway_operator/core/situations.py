@@ -98,6 +98,23 @@ def situations_of(
     return tuple(situations), tuple(findings)
 
 
+def quiet_key(entry: PolicyEntry, inventory: Inventory, snapshot: Snapshot) -> tuple[object, ...] | None:
+    """All that a policy's outcome depends on, where that is not time, metrics or gateways; None where it is."""
+    policy = entry.serving
+    if policy is None or policy.spec.rollouts or entry.status.rollouts:
+        return None
+    seen: list[object] = []
+    for rule in policy.spec.rules:
+        for target in rule.targets:
+            ref = target.model_ref
+            model = inventory.find(ref.namespace or policy.metadata.namespace, ref.name)
+            if model is None:
+                return None
+            seen.append((model.compiled, model.version))
+    status, shared = entry.raw.get("status"), snapshot.install.shared_namespaces
+    return (entry.head, policy, entry.names, entry.lost, entry.problems, status, entry.remembered, seen, shared)
+
+
 def frozen_plan(snapshot: TargetSnapshot) -> TargetPlan:
     """What the target serves now, and nothing else; what never served before serves what it points at."""
     state = snapshot.state

@@ -21,7 +21,6 @@ from modelway_operator.api.routingpolicy import (
     RuleStatus,
 )
 from modelway_operator.core.acknowledgements import Tally
-from modelway_operator.core.compile.models import CompiledModel
 from modelway_operator.core.findings import Area, Event
 from modelway_operator.core.outcomes import PolicyOutcome
 from modelway_operator.core.rollout.phases import ACTIVE
@@ -44,7 +43,13 @@ MAX_STATUS_BYTES = 64 * 1024
 
 
 def policy_status(
-    outcome: PolicyOutcome, tally: Tally, *, revision: str, snapshot: Snapshot, refused: str | None
+    outcome: PolicyOutcome,
+    tally: Tally,
+    *,
+    revision: str,
+    can_serve: bool,
+    snapshot: Snapshot,
+    refused: str | None,
 ) -> tuple[Mapping[str, Any], tuple[Event, ...]]:
     """The new status and what to tell of it."""
     entry, before = outcome.entry, outcome.entry.status
@@ -63,7 +68,7 @@ def policy_status(
         )
         return _fitted(status), ()
     conditions = conditions_of(
-        _verdicts(outcome, tally, snapshot, refused), before.conditions, generation=generation, now=snapshot.now
+        _verdicts(outcome, tally, can_serve, refused), before.conditions, generation=generation, now=snapshot.now
     )
     status = RoutingPolicyStatus(
         observed_generation=generation,
@@ -83,7 +88,7 @@ def policy_status(
     return _fitted(status), transitions(entry.head.ref, before.conditions, conditions)
 
 
-def _verdicts(outcome: PolicyOutcome, tally: Tally, snapshot: Snapshot, refused: str | None) -> list[Verdict]:
+def _verdicts(outcome: PolicyOutcome, tally: Tally, can_serve: bool, refused: str | None) -> list[Verdict]:
     entry, findings = outcome.entry, outcome.findings
     accepted = first_finding(findings, Area.ACCEPTED)
     refs = first_finding(findings, Area.RESOLVED_REFS)
@@ -103,7 +108,7 @@ def _verdicts(outcome: PolicyOutcome, tally: Tally, snapshot: Snapshot, refused:
     serves = entry.serving is not None
     verdicts.append(programmed(tally, accepted=entry.accepted, serving_before=serves, refused=refused))
     before = entry.status.conditions
-    verdicts.append(ready(tally, _obstacle(outcome, snapshot), before, generation=entry.head.generation))
+    verdicts.append(ready(tally, _obstacle(outcome, can_serve), before, generation=entry.head.generation))
     verdicts += _rollout_verdicts(outcome.states) if serves else []
     stalled = _stalled(outcome, accepted)
     verdicts += [stalled] if stalled is not None else []
@@ -112,18 +117,20 @@ def _verdicts(outcome: PolicyOutcome, tally: Tally, snapshot: Snapshot, refused:
     return verdicts
 
 
-def _obstacle(outcome: PolicyOutcome, snapshot: Snapshot) -> tuple[ReadyReason, str] | None:
+def _obstacle(outcome: PolicyOutcome, can_serve: bool) -> tuple[ReadyReason, str] | None:
     """Why it could not serve even if every gateway had it."""
     if outcome.entry.serving is None:
         return ReadyReason.NOT_PROGRAMMED, "no generation of it is accepted"
-    if not any(_can_be_called(model, snapshot) for model in outcome.models.values()):
+    if not can_serve:
         return ReadyReason.NO_HEALTHY_BACKEND, "none of its targets has a backend that can be called"
     return None
 
 
-def _can_be_called(model: CompiledModel, snapshot: Snapshot) -> bool:
+def can_be_called(outcome: PolicyOutcome, snapshot: Snapshot) -> bool:
+    """Whether any backend of any of its targets has an address."""
     return any(
         backend.problem is None and (backend.service is None or bool(snapshot.endpoints.get(backend.service)))
+        for model in outcome.models.values()
         for backend in model.backends
     )
 

@@ -14,7 +14,7 @@ from modelway_operator.api.parsing import parse_llmmodel
 from modelway_operator.core.compile.models import CompiledModel, compile_model, stamp_of
 from modelway_operator.core.compile.versions import model_key, version_of
 from modelway_operator.core.findings import Area, Finding, Kind
-from modelway_operator.core.objects import Head, digest_of, head_of
+from modelway_operator.core.objects import Head, head_of, wishes_of
 from modelway_operator.core.parts import Parts
 from modelway_operator.core.snapshot import ObjectKey, RawObject, Snapshot
 from modelway_operator.errors import InvalidObjectError
@@ -143,23 +143,18 @@ def read_inventory(snapshot: Snapshot, parts: Parts) -> Inventory:
 def compiled_model(model: LLMModel, version: str, snapshot: Snapshot, parts: Parts) -> CompiledModel:
     """The wire model of this spec, from the last turn where nothing it reads has changed."""
     key = model_key(f"{model.metadata.namespace}/{model.metadata.name}", version)
-    digest = digest_of([id(model), stamp_of(model, snapshot)])
-    made = parts.get(f"wire {key}", digest, lambda: (model, compile_model(model, version, snapshot)))
-    return made[1]
+    stamp = (model, stamp_of(model, snapshot))
+    return parts.get(f"wire {key}", stamp, lambda: compile_model(model, version, snapshot))
 
 
 def _read(head: Head, raw: RawObject, parts: Parts, what: str) -> ReadModel:
-    return parts.get(f"{what} {head.identity}", _spec_digest(head, raw), lambda: _parse(raw))
+    wishes = wishes_of(raw)
+    return parts.get(f"{what} {head.identity}", (head.ref, head.generation, wishes), lambda: _parse(raw, wishes))
 
 
-def _spec_digest(head: Head, raw: RawObject) -> str:
-    known = [raw.get("apiVersion"), raw.get("kind"), head.ref.namespace, head.ref.name, head.ref.uid, raw.get("spec")]
-    return digest_of([*known, sorted(set(raw) - {"metadata", "status"})])
-
-
-def _parse(raw: RawObject) -> ReadModel:
+def _parse(raw: RawObject, wishes: RawObject) -> ReadModel:
     try:
-        model = parse_llmmodel({key: value for key, value in raw.items() if key != "status"})
+        model = parse_llmmodel({**wishes, "metadata": raw.get("metadata")})
     except InvalidObjectError as exc:
         return ReadModel(model=None, problems=exc.problems)
     try:

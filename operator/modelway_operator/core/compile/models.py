@@ -67,8 +67,8 @@ def references_of(model: LLMModel) -> tuple[tuple[ObjectKey, ...], tuple[ObjectK
     )
 
 
-def stamp_of(model: LLMModel, snapshot: Snapshot) -> str:
-    """A digest of the state of everything that the model names: when it is the same, so is the compiled model."""
+def stamp_of(model: LLMModel, snapshot: Snapshot) -> tuple[object, ...]:
+    """The state of everything that the model names: when it is the same, so is the compiled model."""
     secrets, config_maps, services = references_of(model)
     stamp: list[object] = []
     for key in secrets:
@@ -80,7 +80,7 @@ def stamp_of(model: LLMModel, snapshot: Snapshot) -> str:
     for port in services:
         service = snapshot.services.get(ObjectKey(port.namespace, port.service))
         stamp.append(service is not None and port.port in service.ports)
-    return digest_of(stamp)
+    return tuple(stamp)
 
 
 def compile_model(model: LLMModel, version: str, snapshot: Snapshot) -> CompiledModel:

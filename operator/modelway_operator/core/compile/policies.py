@@ -14,9 +14,9 @@ from modelway_operator.api.parsing import parse_routingpolicy
 from modelway_operator.api.routingpolicy import PolicyRule, RoutingPolicy, RoutingPolicyStatus, Target
 from modelway_operator.core.compile.inventory import Inventory, ModelEntry, unusable_message
 from modelway_operator.core.findings import Area, Finding, Kind
-from modelway_operator.core.objects import Head, digest_of, head_of
+from modelway_operator.core.objects import Head, head_of, wishes_of
 from modelway_operator.core.parts import Parts
-from modelway_operator.core.remembered import Remembered, read_remembered
+from modelway_operator.core.remembered import Remembered, read_remembered, remembered_secret
 from modelway_operator.core.snapshot import Install, RawObject, Snapshot
 from modelway_operator.errors import InvalidObjectError
 
@@ -109,14 +109,14 @@ def _with_names(entry: PolicyEntry, holders: dict[tuple[str, str], str]) -> Poli
 
 
 def _read(head: Head, raw: RawObject, snapshot: Snapshot, parts: Parts) -> PolicyEntry:
-    spec = {key: value for key, value in raw.items() if key != "status"}
-    known = digest_of([head.ref.namespace, head.ref.name, head.ref.uid, {**spec, "metadata": None}])
-    read = parts.get(f"policy {head.identity}", known, lambda: _parse(spec))
-    remembered = read_remembered(head.ref, snapshot.secrets)
+    wishes, meta = wishes_of(raw), {"metadata": raw.get("metadata")}
+    read = parts.get(f"policy {head.identity}", (head.ref, head.generation, wishes), lambda: _parse({**wishes, **meta}))
+    secret = remembered_secret(head.ref, snapshot.secrets)
+    remembered = parts.get(f"remembered {head.identity}", secret, lambda: read_remembered(secret))
     policy = read.policy
     if policy is None and remembered.policy_spec is not None:
-        last = {**spec, "spec": remembered.policy_spec}
-        policy = _parse(last).policy
+        last = {**wishes, **meta, "spec": remembered.policy_spec}
+        policy = parts.get(f"last valid policy {head.identity}", last, lambda: _parse(last).policy)
     return PolicyEntry(
         head=head,
         raw=raw,
@@ -146,7 +146,7 @@ def _status(head: Head, raw: Any, parts: Parts) -> RoutingPolicyStatus:
         except ValueError:
             return RoutingPolicyStatus()
 
-    return parts.get(f"status {head.identity}", digest_of(raw), parse)
+    return parts.get(f"status {head.identity}", raw, parse)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -194,14 +194,12 @@ def unreachable_rules(rules: tuple[PolicyRule, ...]) -> dict[str, str]:
     """Rules that can never match, with the reason."""
     found: dict[str, str] = {}
     catch_all: str | None = None
-    seen: dict[str, str] = {}
-    for rule in rules:
-        condition = digest_of(rule.when.as_manifest()) if rule.when is not None else ""
+    for index, rule in enumerate(rules):
+        same = next((earlier.name for earlier in rules[:index] if earlier.when == rule.when), None)
         if catch_all is not None:
             found[rule.name] = f"rule {catch_all} before it has no `when` and takes every request; move that to the end"
-        elif condition in seen:
-            found[rule.name] = f"rule {seen[condition]} before it has the same `when`; join the two, or change one"
-        if rule.when is None:
-            catch_all = catch_all or rule.name
-        seen.setdefault(condition, rule.name)
+        elif same is not None:
+            found[rule.name] = f"rule {same} before it has the same `when`; join the two, or change one"
+        elif rule.when is None:
+            catch_all = rule.name
     return found
