@@ -56,6 +56,10 @@ class Peer:
             self._writer.write(piece)
             await self._writer.drain()
 
+    async def read_some(self) -> bytes:
+        """Whatever comes next."""
+        return await self._reader.read(65536)
+
     async def until_gone(self) -> None:
         """Wait until the other side has closed."""
         while await self._reader.read(65536):

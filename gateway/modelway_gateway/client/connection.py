@@ -9,7 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
+import struct
 import traceback
+from itertools import chain
 
 from aiohttp import web
 from aiohttp.http import HttpRequestParser, RawRequestMessage
@@ -24,6 +27,7 @@ _log = logging.getLogger("modelway_gateway.client")
 _LOOK_AGAIN_SECONDS = 1.0
 _LINGER_SECONDS = 2.0
 _FOREVER = float("inf")
+_RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # a client must see that this was no orderly end
 
 
 def parser_is_compiled() -> bool:
@@ -84,6 +88,7 @@ class Connection(web.RequestHandler):
         "_sent",
         "_server",
         "_stalled_since",
+        "_weigh_heads",
         "check_at",
     )
 
@@ -117,6 +122,7 @@ class Connection(web.RequestHandler):
         self._sent = 0
         self._passed_on = 0
         self._stalled_since = 0.0
+        self._weigh_heads = False  # true once so much came at a time that a head may be too large
         self.check_at = _FOREVER
 
     # What the transport tells
@@ -143,6 +149,8 @@ class Connection(web.RequestHandler):
     def data_received(self, data: bytes) -> None:
         if self._closing:
             return
+        if self._head_size + len(data) > self._limits.header_block_bytes:
+            self._weigh_heads = True
         requests = self._request_count
         in_body = not self._last_payload.is_eof()
         super().data_received(data)
@@ -213,6 +221,8 @@ class Connection(web.RequestHandler):
             self._refuse(_refusal_of(message.exc))
             return False
         refusal = _judge_head(message)
+        if self._weigh_heads and sum(map(len, chain(*message.raw_headers))) > self._limits.header_block_bytes:
+            refusal = answers.HEADERS_TOO_LARGE
         if refusal is not None:
             self._refuse(refusal)
             return False
@@ -311,6 +321,9 @@ class Connection(web.RequestHandler):
     def reset(self) -> None:
         self._closing = True
         if self.transport is not None:
+            sock = self.transport.get_extra_info("socket")
+            if sock is not None:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
             self.transport.abort()
 
     def drain(self) -> None:

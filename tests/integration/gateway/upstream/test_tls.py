@@ -9,8 +9,8 @@ import pytest
 from modelway_gateway.upstream.interface import FailureKind, Origin, Timeouts
 from modelway_gateway.upstream.tls import private_context, system_context
 
-from tests.integration.gateway.upstream.calls import a_caller
-from tests.support.upstreams import OK, Peer, an_authority, answering, answering_then_waiting, raw_upstream
+from tests.integration.gateway.upstream.calls import BODY, a_caller
+from tests.support.upstreams import OK, Peer, an_authority, answering, raw_upstream
 
 
 def a_tls_origin(port: int, context: ssl.SSLContext, *, server_name: str | None = None) -> Origin:
@@ -82,14 +82,20 @@ async def test_f47_a_certificate_that_does_not_hold_is_refused(
 
 async def test_f47_an_upstream_without_tls_is_not_spoken_to_in_plain_text() -> None:
     """Not even when that is all it understands."""
-    async with (
-        raw_upstream(answering_then_waiting(OK)) as upstream,
-        a_caller() as caller,
-    ):
+    heard = b""
+
+    async def plain(peer: Peer) -> None:
+        nonlocal heard
+        heard = await peer.read_some()
+        await peer.send(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
+        await peer.until_gone()
+
+    async with raw_upstream(plain) as upstream, a_caller() as caller:
         sink = await caller.call(a_tls_origin(upstream.port, private_context(an_authority().pem)))
 
-        assert sink.kind in (FailureKind.TLS_ERROR, FailureKind.CONNECT_TIMEOUT)
-        assert upstream.requests == []
+        assert sink.kind is FailureKind.TLS_ERROR
+        assert heard.startswith(b"\x16\x03")  # a TLS handshake
+        assert BODY not in heard
 
 
 async def test_a_handshake_that_never_ends_meets_the_connect_time_out() -> None:
