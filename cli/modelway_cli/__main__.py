@@ -13,6 +13,7 @@ import typer
 from modelway_cli.client import command as client
 from modelway_cli.errors import CliError
 from modelway_cli.simulator import command as simulate_llm
+from modelway_cli.standalone import command as run
 from modelway_cli.traffic import command as traffic
 
 app = typer.Typer(
@@ -22,7 +23,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 
-for module in (client, simulate_llm, traffic):
+for module in (run, client, simulate_llm, traffic):
     module.register(app)
 
 
