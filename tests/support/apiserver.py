@@ -33,6 +33,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from tools.localkube.layout import read_layout
 
+from tests.support.ports import free_ports
+
 ROOT = Path(__file__).resolve().parents[2]
 START_SECONDS = 60.0
 ADMIN_TOKEN = "admin-token-of-the-tests"
@@ -169,15 +171,6 @@ def _not_here(why: str) -> None:
     if os.environ.get("CI") == "true":
         pytest.fail(why)
     pytest.skip(why)
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports that were free a moment ago."""
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
 
 
 def _etcd(binary: Path, folder: Path, ports: list[int]) -> list[str]:

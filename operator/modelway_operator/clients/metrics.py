@@ -37,9 +37,12 @@ QUERY_SECONDS: Final = 2.0
 CONNECT_SECONDS: Final = 1.0
 FETCH_SECONDS: Final = 2.5
 """All that one turn may spend on measuring."""
+TRIES: Final = 3
+"""How often one question is asked within a turn, where an answer may come at the next time."""
 CHECK_SECONDS: Final = 5.0
 """How often it is asked for its time, whether or not anything is to be measured: so it is known before a rollout needs
 it, and while it does not answer, no turn waits for it."""
+REMEMBERED: Final = 4096
 MAX_ANSWER_BYTES: Final = 4 * 1024 * 1024
 THREADS: Final = 4
 
@@ -94,6 +97,7 @@ class Prometheus:
         self._threads = ThreadPoolExecutor(max_workers=THREADS, thread_name_prefix="prometheus")
         self._local = threading.local()
         self._connections: list[PrometheusConnect] = []
+        self._counted: dict[MeasurementRequest, Measurement] = {}
         self._health = MetricsSource()
         self._task: asyncio.Task[None] | None = None
 
@@ -124,23 +128,35 @@ class Prometheus:
             return dict.fromkeys(requests, promql.problem(MeasurementProblem.UNAVAILABLE, self._health.message))
         ends = self._clock() + FETCH_SECONDS
         skew = self._health.clock_skew_seconds
-        answers = await asyncio.gather(*(self._ask(promql.query_of(request, skew), ends) for request in requests))
-        if not any(answer.status is not None and answer.status < 500 for answer in answers):
+        known = {request: self._counted[request] for request in requests if request in self._counted}
+        asked = [request for request in requests if request not in known]
+        answers = await asyncio.gather(*(self._ask(promql.query_of(request, skew), ends) for request in asked))
+        if answers and not any(_is_answered(answer) for answer in answers):
             self._lost(answers[0])
-        return {request: promql.read(request, answer) for request, answer in zip(requests, answers, strict=True)}
+        found = {request: promql.read(request, answer) for request, answer in zip(asked, answers, strict=True)}
+        self._keep({request: measurement for request, measurement in found.items() if measurement.problem is None})
+        return known | found
+
+    def _keep(self, counted: Mapping[MeasurementRequest, Measurement]) -> None:
+        """Counts of a window that is over do not change: to catch up on many must not begin anew each turn."""
+        self._counted |= counted
+        for request in list(self._counted)[: max(0, len(self._counted) - REMEMBERED)]:
+            del self._counted[request]
 
     async def check(self) -> None:
         """Ask for its time: whether it answers, and how far its clock is from ours."""
         before = self._wall_clock()
         answer = await self._ask(promql.Query(text="time()", time_seconds=0.0), self._clock() + QUERY_SECONDS, now=True)
         after = self._wall_clock()
-        theirs = _scalar(answer)
-        if theirs is None:
+        if not _is_answered(answer):
             self._lost(answer)
             return
         if not self._health.available:
             logger.info("Prometheus answers")
-        self._health = MetricsSource(clock_skew_seconds=theirs - (before + after) / 2)
+        # A refusal is an answer too: the measurements will be refused alike, and say so where it is seen.
+        theirs = _scalar(answer)
+        skew = self._health.clock_skew_seconds if theirs is None else theirs - (before + after) / 2
+        self._health = MetricsSource(clock_skew_seconds=skew)
 
     async def _watch(self) -> None:
         while True:
@@ -157,21 +173,24 @@ class Prometheus:
     async def _ask(self, query: promql.Query, ends: float, *, now: bool = False) -> promql.Answer:
         loop = asyncio.get_running_loop()
         answer = promql.Answer(status=None, message="no time left for it")
-        while (left := min(QUERY_SECONDS, ends - self._clock())) > 0.05:
+        for _ in range(TRIES):
+            left = min(QUERY_SECONDS, ends - self._clock())
+            if left < 0.05:
+                break
             work = loop.run_in_executor(self._threads, self._query, query, left, now)
             try:
                 # The thread ends by its own deadline; a side that defeats that one does not hold us up.
                 answer = await asyncio.wait_for(work, left + 0.25)
             except TimeoutError:
                 answer = promql.Answer(status=None, message="it took too long")
-            if answer.status is not None and answer.status < 500 and answer.status not in promql.RETRYABLE_4XX:
+            if _is_answered(answer):
                 break
             await asyncio.sleep(min(0.1 + 0.2 * random.random(), max(0.0, ends - self._clock())))  # noqa: S311 - jitter
         return answer
 
     def _query(self, query: promql.Query, seconds: float, now: bool) -> promql.Answer:
         """Runs in a thread."""
-        params = {"timeout": f"{seconds:.3f}s"}
+        params = {"timeout": f"{seconds:.3f}"}
         if not now:
             params["time"] = f"{query.time_seconds:.3f}"
         try:
@@ -244,6 +263,11 @@ class BoundedSession(requests.Session):
             if time.monotonic() > self._ends:
                 raise requests.exceptions.ReadTimeout("the answer took too long")
         return bytes(body)
+
+
+def _is_answered(answer: promql.Answer) -> bool:
+    """Whether asking again would only bring the same."""
+    return answer.status is not None and answer.status < 500 and answer.status not in promql.RETRYABLE_4XX
 
 
 def _secret(path: Path) -> str:

@@ -179,9 +179,7 @@ async def test_p9_refusal_is_known_with_its_reason_and_ends_with_the_next_good_p
     fleet: Gateways, tls_dir: Path
 ) -> None:
     """422 leaves the old config acknowledged and says why the new one is not."""
-    good, bad, better = (
-        a_push(BASE, sequence=number, secrets=credentials(a_client(name=f"c{number}"))) for number in (1, 2, 3)
-    )
+    good, bad, better = (a_push(BASE, sequence=number, splits=(a_split(number),)) for number in (1, 2, 3))
 
     async def put(request: web.Request) -> web.Response:
         push = codec.unpack(await request.read())
@@ -265,7 +263,8 @@ async def test_f21_push_is_tried_again_until_it_arrives(fleet: Gateways, tls_dir
         status = answers.pop(0)
         return answer(200, ack_of(push)) if status == 200 else web.Response(status=status)
 
-    push, errors = a_push(BASE), set()
+    push = a_push(BASE)
+    errors: set[str] = set()
     fleet.on_change = lambda: errors.update(report.error for report in fleet.reports())
     async with a_fake(tls_dir, put=put) as endpoint:
         fleet.set_endpoints([endpoint])
