@@ -14,6 +14,7 @@ from modelway_cli.client import command as client
 from modelway_cli.errors import CliError
 from modelway_cli.simulator import command as simulate_llm
 from modelway_cli.standalone import command as run
+from modelway_cli.standalone import get_command as get
 from modelway_cli.traffic import command as traffic
 
 app = typer.Typer(
@@ -23,7 +24,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 
-for module in (run, client, simulate_llm, traffic):
+for module in (run, get, client, simulate_llm, traffic):
     module.register(app)
 
 
