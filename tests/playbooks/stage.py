@@ -2,10 +2,11 @@
 
 A playbook reads as a conversation. `>>` does something to the world, `<<` lets time pass until something is seen::
 
-    a_rollout(steps=(5, 50)) >> points_at(V2) >> samples(errors=0.2) << rolled_back(RollbackReason.GUARDRAIL_FAILED)
+    a_stage() >> points_at(V2) << at(25) >> samples(errors=0.2) << rolled_back(RollbackReason.GATE_FAILED)
 
-Everything is exact: traffic is a rate and not a draw, so a playbook never fails by chance. Metrics go the way they go in
-life: gateways count, somebody scrapes the counters now and then, and a measurement is read from what was scraped.
+Everything is exact: traffic is a rate and not a draw, so a playbook never fails by chance. Metrics go the way they
+go in life: gateways count, somebody scrapes the counters now and then, and a measurement is read from what was
+scraped.
 """
 
 import json
@@ -123,9 +124,7 @@ class Stage:
         for gateway in self.gateways:
             if gateway.listens and gateway.live:
                 gateway.split = (
-                    None
-                    if plan.rollout_id is None
-                    else SplitView(rollout_id=plan.rollout_id, share_bp=plan.share_bp)
+                    None if plan.rollout_id is None else SplitView(rollout_id=plan.rollout_id, share_bp=plan.share_bp)
                 )
         return plan
 
@@ -143,7 +142,9 @@ class Stage:
             share_is_zero=self.share_is_zero,
             paused=self.paused or (self.entry is not None and self.entry.paused),
             replicas=tuple(
-                ReplicaView(name=gateway.name, ready=gateway.ready and gateway.live, live=gateway.live, split=gateway.split)
+                ReplicaView(
+                    name=gateway.name, ready=gateway.ready and gateway.live, live=gateway.live, split=gateway.split
+                )
                 for gateway in self.gateways
             ),
             preflight=self.preflight,
@@ -170,9 +171,7 @@ class Stage:
                 gateway, Arm.STABLE, plan.stable, rate * (1 - share), traffic.stable_errors, traffic.stable_slow
             )
 
-    def _count(
-        self, gateway: Gateway, arm: Arm, version: Version, requests: float, errors: float, slow: float
-    ) -> None:
+    def _count(self, gateway: Gateway, arm: Arm, version: Version, requests: float, errors: float, slow: float) -> None:
         labels = {
             Label.NAMESPACE.value: KEY.namespace,
             Label.POLICY.value: KEY.policy,
@@ -301,7 +300,8 @@ def a_stage(entry: Rollout | None = None, *, gateways: int = 2, forgetful: bool 
     stage = Stage(entry or an_entry(), serving=V1, gateways=gateways)
     stage.forgetful = forgetful
     stage.tick()
-    assert stage.state is not None and stage.state.phase is RolloutPhase.STABLE
+    assert stage.state is not None
+    assert stage.state.phase is RolloutPhase.STABLE
     return stage
 
 
@@ -527,10 +527,12 @@ def stable_is(version: Version) -> Sight:
     """At rest, with this version stable."""
     return Sight(
         what=f"stable at {version.model}",
-        seen=lambda stage: stage.plan is not None
-        and stage.plan.stable == version
-        and stage.plan.candidate is None
-        and (stage.state is None or stage.state.phase is RolloutPhase.STABLE),
+        seen=lambda stage: (
+            stage.plan is not None
+            and stage.plan.stable == version
+            and stage.plan.candidate is None
+            and (stage.state is None or stage.state.phase is RolloutPhase.STABLE)
+        ),
     )
 
 
@@ -544,6 +546,4 @@ def announced(reason: EventReason, text: str = "") -> Sight:
 
 def says(text: str) -> Sight:
     """The status says this."""
-    return Sight(
-        what=f"saying {text!r}", seen=lambda stage: stage.state is not None and text in stage.state.message
-    )
+    return Sight(what=f"saying {text!r}", seen=lambda stage: stage.state is not None and text in stage.state.message)

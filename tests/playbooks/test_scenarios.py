@@ -9,6 +9,7 @@ from modelway_operator.api.conditions import HeldReason
 from modelway_operator.api.rollout_status import RollbackReason, RolloutPhase
 from modelway_operator.core.rollout.model import Counts, EventReason, Measurement, MeasurementRequest
 from modelway_operator.core.rollout.promql import Answer, read
+
 from tests.playbooks.stage import (
     GATED_ERRORS,
     GATED_TTFT,
@@ -38,7 +39,7 @@ from tests.playbooks.stage import (
     wait,
 )
 
-SLOW_BUT_SURE = {"minIntervals": 30, "holdDeadline": "1h"}
+SLOW_BUT_SURE = an_entry(minIntervals=30, holdDeadline="1h")
 
 
 def counted(stage: Stage) -> tuple[int, float]:
@@ -52,7 +53,7 @@ def counted(stage: Stage) -> tuple[int, float]:
 
 def test_a1_prometheus_killed_at_25_percent_holds_resumes_and_loses_nothing() -> None:
     """While it was gone nothing was scraped; counters forget nothing, so one interval covers the gap."""
-    stage = a_stage(an_entry(**SLOW_BUT_SURE)) >> points_at(V2) << at(25) >> wait(60) >> prometheus_killed
+    stage = a_stage(SLOW_BUT_SURE) >> points_at(V2) << at(25) >> wait(60) >> prometheus_killed
     stage << held(HeldReason.METRICS_UNAVAILABLE).within(40) << says("connection refused")
     stage << share(25).lasting(400) >> metrics_up << in_phase(RolloutPhase.SOAKING, weight=25).within(60)
     stage << announced(EventReason.RESUMED) >> wait(60)
@@ -65,7 +66,7 @@ def test_a1_prometheus_killed_at_25_percent_holds_resumes_and_loses_nothing() ->
 
 def test_a1_intervals_that_were_scraped_but_not_asked_for_are_replayed_one_by_one() -> None:
     """Where only the operator could not reach Prometheus, every interval is judged by itself."""
-    stage = a_stage(an_entry(**SLOW_BUT_SURE)) >> points_at(V2) << at(25) >> metrics_down()
+    stage = a_stage(SLOW_BUT_SURE) >> points_at(V2) << at(25) >> metrics_down()
     stage << held(HeldReason.METRICS_UNAVAILABLE) << share(25).lasting(300) >> metrics_up >> wait(4)
 
     requests, seconds = counted(stage)

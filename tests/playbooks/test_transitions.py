@@ -8,6 +8,7 @@ import pytest
 from modelway_operator.api.conditions import HeldReason
 from modelway_operator.api.rollout_status import RollbackReason, RolloutPhase, Verdict
 from modelway_operator.core.rollout.model import EventReason, Preflight
+
 from tests.playbooks.stage import (
     ABSOLUTE_ERRORS,
     GATED_ERRORS,
