@@ -27,6 +27,7 @@ _log = logging.getLogger("modelway_gateway.client")
 _LOOK_AGAIN_SECONDS = 1.0
 _LINGER_SECONDS = 2.0
 _FOREVER = float("inf")
+_NOTSENT_LOWAT: int | None = getattr(socket, "TCP_NOTSENT_LOWAT", None)
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # a client must see that this was no orderly end
 
 
@@ -133,7 +134,13 @@ class Connection(web.RequestHandler):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
         assert self.transport is not None
-        self.transport.set_write_buffer_limits(high=self._limits.write_buffer_bytes)
+        waiting_bytes = self._limits.write_buffer_bytes
+        self.transport.set_write_buffer_limits(high=waiting_bytes)
+        sock = self.transport.get_extra_info("socket")
+        if sock is not None and _NOTSENT_LOWAT is not None:
+            # The kernel would take megabytes for a client that reads none; then neither the upstream would be paused
+            # nor a client's progress be seen before they are gone.
+            sock.setsockopt(socket.IPPROTO_TCP, _NOTSENT_LOWAT, waiting_bytes)
         self._head_since = self._loop.time()
         self.check_at = self._head_since + min(self._limits.header_seconds, _LOOK_AGAIN_SECONDS)
 

@@ -14,6 +14,7 @@ from modelway_gateway.client.call import Call, Handler
 from modelway_gateway.client.limits import ClientLimits
 from modelway_gateway.client.server import ClientServer, serve
 
+PATIENCE_SECONDS = 30.0
 JSON = b"Content-Type: application/json\r\n"
 
 
@@ -51,7 +52,7 @@ class RawClient:
 
     async def head(self) -> tuple[int, dict[str, str]]:
         """Status and headers of the next answer."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             lines = (await self.reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
         version, status, *_ = lines[0].split(" ")
         assert version == "HTTP/1.1"
@@ -62,7 +63,7 @@ class RawClient:
     async def answer(self, *, method: str = "POST") -> Answer:
         """The next answer, whole."""
         status, headers = await self.head()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             if method == "HEAD":
                 body = b""
             elif "content-length" in headers:
@@ -75,14 +76,14 @@ class RawClient:
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """The chunks of a streamed answer, up to its proper end; IncompleteReadError when there is none."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             while size := int(await self.reader.readuntil(b"\r\n"), 16):
                 yield (await self.reader.readexactly(size + 2))[:-2]
             assert await self.reader.readexactly(2) == b"\r\n"
 
     async def closed(self) -> bytes:
         """What still comes before the server closes."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             return await self.reader.read()
 
     def close(self) -> None:
@@ -114,7 +115,7 @@ class Served:
         except OSError:
             sock.close()
             raise
-        client = RawClient(*await asyncio.open_connection(sock=sock, limit=1024))
+        client = RawClient(*await asyncio.open_connection(sock=sock))
         self._clients.append(client)
         return client
 
@@ -160,7 +161,7 @@ def a_post(
     return head.encode("latin-1") + body
 
 
-async def until(condition: Callable[[], bool], *, within_seconds: float = 5.0) -> None:
+async def until(condition: Callable[[], bool], *, within_seconds: float = PATIENCE_SECONDS) -> None:
     """Wait for a condition; fail when it does not come."""
     async with asyncio.timeout(within_seconds):
         while not condition():  # noqa: ASYNC110 - anything may be the condition

@@ -101,7 +101,9 @@ async def test_b49_doubtful_framing_is_refused_byte_by_byte(name: str) -> None:
     calls: list[Call] = []
     async with serving(calls.append) as served:
         client = await served.client()
-        writing = asyncio.create_task(client.send(*[bytes([byte]) for byte in FRAMING[name]]))
+        request, size = FRAMING[name], 1 + len(FRAMING[name]) // 3000
+        pieces = [request[start : start + size] for start in range(0, len(request), size)]
+        writing = asyncio.create_task(client.send(*pieces))
         answer = await client.answer()
         await asyncio.gather(writing, return_exceptions=True)
 

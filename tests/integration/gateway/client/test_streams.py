@@ -14,6 +14,7 @@ from tests.integration.gateway.client.raw import RawClient, Served, a_post, serv
 from tests.integration.gateway.upstream.calls import a_caller, an_origin
 from tests.support.upstreams import SSE_HEAD, Peer, answering_then_waiting, chunked, raw_upstream
 
+AT_ONCE_SECONDS = 0.2
 SSE = b"Content-Type: text/event-stream\r\n"
 
 
@@ -222,7 +223,7 @@ async def test_f49_a_client_that_goes_is_noticed_at_once(how: str, streaming: bo
             await client.head()
             stream.write(b"data: a\n\n")
         getattr(client, how)()
-        await until(lambda: gone == ["gone"], within_seconds=0.2)
+        await until(lambda: gone == ["gone"], within_seconds=AT_ONCE_SECONDS)
 
         assert calls[0].disconnected
         if stream:
@@ -282,6 +283,8 @@ class Relay:
 
     def on_data(self, data: bytes) -> None:
         assert self._stream is not None
+        assert self.exchange is not None
+        self.exchange.content_began()
         self._stream.write(data)
 
     def on_end(self) -> None:
@@ -316,7 +319,7 @@ async def test_f49_a_client_that_goes_closes_the_upstream_within_200_ms(pieces: 
                 await client.head()
                 assert await anext(client.chunks()) == b"data: a\n\n"
             client.close()
-            await until(lambda: upstream.gone == 1, within_seconds=0.2)
+            await until(lambda: upstream.gone == 1, within_seconds=AT_ONCE_SECONDS)
 
             assert relays[0].failure is not None
             assert relays[0].failure.kind is FailureKind.ABORTED
@@ -324,7 +327,7 @@ async def test_f49_a_client_that_goes_closes_the_upstream_within_200_ms(pieces: 
 
 async def test_f50_a_slow_client_holds_back_the_upstream() -> None:
     """From socket to socket: what is between them is bounded, and nothing is lost."""
-    total = 48 * 1024 * 1024
+    total = 32 * 1024 * 1024
     sent = 0
 
     async def flood(peer: Peer) -> None:
@@ -341,7 +344,7 @@ async def test_f50_a_slow_client_holds_back_the_upstream() -> None:
         def relay(call: Call) -> None:
             sink = Relay(call)
             sink.exchange = caller.client.exchange(
-                an_origin(upstream.port, total=60), None, b"POST / HTTP/1.1\r\nHost: h\r\n\r\n", b"", sink
+                an_origin(upstream.port), None, b"POST / HTTP/1.1\r\nHost: h\r\n\r\n", b"", sink
             )
 
         async with serving(relay) as served:
@@ -351,11 +354,11 @@ async def test_f50_a_slow_client_holds_back_the_upstream() -> None:
             while seen != (seen := sent):  # noqa: ASYNC110 - that nothing happens has no event
                 await asyncio.sleep(0.3)
 
-            assert sent < total // 2
+            assert sent < total // 2  # most of it in the kernel's buffers towards us
 
             await client.head()
             received = 0
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(60):
                 while size := int(await client.reader.readuntil(b"\r\n"), 16):
                     received += len(await client.reader.readexactly(size + 2)) - 2
 

@@ -22,7 +22,7 @@ from modelway_gateway.upstream.sweeper import Sweeper
 BODY = b'{"model":"m"}'
 
 
-async def until(condition: Callable[[], bool], *, within_seconds: float = 5.0) -> None:
+async def until(condition: Callable[[], bool], *, within_seconds: float = 30.0) -> None:
     """Wait for a condition; fail when it does not come."""
     async with asyncio.timeout(within_seconds):
         while not condition():  # noqa: ASYNC110 - anything may be the condition
@@ -104,7 +104,7 @@ class Caller:
 
     async def call(self, origin: Origin, body: bytes = BODY, *, address: Address | None = None) -> RecordingSink:
         _, sink = self.start(origin, body, address=address)
-        await asyncio.wait_for(sink.over.wait(), 10)
+        await asyncio.wait_for(sink.over.wait(), 30)
         return sink
 
 
@@ -129,10 +129,10 @@ async def a_caller(resolver: Resolver | None = None) -> AsyncIterator[Caller]:
 def an_origin(
     port: int,
     *,
-    connect: float = 5.0,
-    first_token: float = 5.0,
-    idle: float = 5.0,
-    total: float = 8.0,
+    connect: float = 20.0,
+    first_token: float = 20.0,
+    idle: float = 20.0,
+    total: float = 60.0,
     host: str = "127.0.0.1",
 ) -> Origin:
     """An http origin on loopback with time-outs that let a test end."""

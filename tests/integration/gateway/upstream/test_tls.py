@@ -20,7 +20,7 @@ def a_tls_origin(port: int, context: ssl.SSLContext, *, server_name: str | None 
         port=port,
         server_name=server_name,
         ssl_context=context,
-        timeouts=Timeouts(connect_seconds=5, first_token_seconds=5, idle_seconds=5, total_seconds=8),
+        timeouts=Timeouts(connect_seconds=20, first_token_seconds=20),
         label="backend 'b'",
     )
 
