@@ -1,0 +1,16 @@
+"""These tests run on uvloop, as the gateway does in production."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+
+import pytest
+import uvloop
+
+
+def pytest_asyncio_loop_factories(
+    config: pytest.Config, item: pytest.Item
+) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """Name the loop that each test gets."""
+    return {"uvloop": uvloop.new_event_loop}
