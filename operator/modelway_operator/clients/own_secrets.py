@@ -1,6 +1,7 @@
 """The installation's own Secrets: the internal certificates, and the bundle that gateways boot from.
 
-Rule: each is read before it is written and written only when it differs, so that at rest nothing is.
+Rule: each is read before it is written and written only when it differs, so that at rest nothing is. The Lease owns
+them: the chart makes it, so an uninstall removes it, and the cluster then removes them.
 """
 
 import base64
@@ -15,7 +16,7 @@ from modelway_contract.names import BUNDLE_KEY
 from modelway_operator.clients import certificates
 from modelway_operator.clients.certificates import Identity
 from modelway_operator.clients.cluster import FIELD_MANAGER, Cluster
-from modelway_operator.kinds import SECRET, Raw
+from modelway_operator.kinds import LEASE, SECRET, Raw
 from modelway_operator.settings import Settings
 
 MAX_BUNDLE_BYTES: Final = 1_000_000
@@ -76,7 +77,15 @@ class OwnSecrets:
                 "namespace": self._settings.namespace,
                 "name": name,
                 "labels": {"app.kubernetes.io/managed-by": FIELD_MANAGER},
+                "ownerReferences": await self._owners(),
             },
             "data": {key: base64.b64encode(value).decode() for key, value in data.items()},
         }
         await self._cluster.apply_object(SECRET, body)
+
+    async def _owners(self) -> list[dict[str, str]]:
+        lease = await self._cluster.get_object(LEASE, self._settings.namespace, self._settings.lease)
+        if lease is None:  # deleted under us: the next write names the one that was made since
+            return []
+        uid = lease["metadata"]["uid"]
+        return [{"apiVersion": LEASE.api_version, "kind": LEASE.name, "name": self._settings.lease, "uid": uid}]
