@@ -1,0 +1,15 @@
+"""A certificate that libraries take, made once; nobody has its key."""
+
+from typing import Final
+
+CA_PEM: Final = """\
+-----BEGIN CERTIFICATE-----
+MIIBIzCByqADAgECAgEBMAoGCCqGSM49BAMCMBAxDjAMBgNVBAMMBXRlc3RzMCAX
+DTI1MDEwMTAwMDAwMFoYDzIxMjUwMTAxMDAwMDAwWjAQMQ4wDAYDVQQDDAV0ZXN0
+czBZMBMGByqGSM49AgEGCCqGSM49AwEHA0IABDltRyOWemZQ0hjHrjrahBIV4ZTq
+bVumoF87k/4cbp+hznMyGoJ/IQuZNl7ogyNVI4Xkg1w88ZV5A+DVokZKogmjEzAR
+MA8GA1UdEwEB/wQFMAMBAf8wCgYIKoZIzj0EAwIDSAAwRQIhAI3tRcgL+k9Mxrnh
+koCk/agi+W2hBYxgHTTvvb+Rx2TIAiA/znbnbUEdKC56q0EdtnQfJLHQhEjzsQV5
+feePOUfnyw==
+-----END CERTIFICATE-----
+"""

@@ -1,0 +1,1 @@
+"""The operator's decisions, as tables of plain values."""
