@@ -5,44 +5,70 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import platform
 import tarfile
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 
 
-def write_archive(target: Path, *, name: str, layers: Sequence[Path], config: Mapping[str, Any], machine: str) -> None:
-    """Write the image beside its final place first, so that an interrupted one never looks finished."""
-    document = {
-        "architecture": ARCHITECTURES.get(machine, machine),
-        "os": "linux",
-        "config": dict(config),
-        "rootfs": {"type": "layers", "diff_ids": [f"sha256:{file_digest(layer)}" for layer in layers]},
-    }
-    config_bytes = json.dumps(document).encode()
-    config_name = f"{hashlib.sha256(config_bytes).hexdigest()}.json"
-    layer_names = [f"{number}/layer.tar" for number in range(len(layers))]
-    manifest = [{"Config": config_name, "RepoTags": [name], "Layers": layer_names}]
+@dataclass(frozen=True, slots=True)
+class Image:
+    """A name, layers from the lowest up, and what a container of it does by default."""
+
+    name: str
+    layers: tuple[Path, ...]
+    config: Mapping[str, object]
+
+
+def write_archive(target: Path, *images: Image) -> None:
+    """Write images, with the layers that they share once, beside the final place first.
+
+    An interrupted archive so never looks finished.
+    """
+    manifest = []
     unfinished = target.with_suffix(".unfinished")
     with tarfile.open(unfinished, "w") as archive:
-        for layer, layer_name in zip(layers, layer_names, strict=True):
-            archive.add(layer, arcname=layer_name)
-        add_bytes(archive, config_name, config_bytes)
+        names: dict[Path, str] = {}
+        for image in images:
+            for layer in image.layers:
+                if layer not in names:
+                    names[layer] = f"{file_digest(layer)}.tar"
+                    archive.add(layer, arcname=names[layer])
+            layers = [names[layer] for layer in image.layers]
+            config = render_config(image, layers)
+            config_name = f"{hashlib.sha256(config).hexdigest()}.json"
+            add_bytes(archive, config_name, config)
+            manifest.append({"Config": config_name, "RepoTags": [image.name], "Layers": layers})
         add_bytes(archive, "manifest.json", json.dumps(manifest).encode())
     unfinished.rename(target)
 
 
-def write_layer(target: Path, files: Mapping[str, Path], folders: Mapping[str, int] | None = None) -> None:
-    """A layer of executable files owned by root, and empty folders by their owner's number.
+def render_config(image: Image, layers: Sequence[str]) -> bytes:
+    """The image's own document."""
+    machine = platform.machine()
+    digests = [f"sha256:{name.removesuffix('.tar')}" for name in layers]
+    document = {
+        "architecture": ARCHITECTURES.get(machine, machine),
+        "os": "linux",
+        "config": dict(image.config),
+        "rootfs": {"type": "layers", "diff_ids": digests},
+        "history": [{"created_by": "localkube"} for _ in digests],  # buildah counts them
+    }
+    return json.dumps(document).encode()
+
+
+def write_layer(target: Path, files: Mapping[str, Path], folders: Sequence[str] = ()) -> None:
+    """A layer of executable files, and empty folders in which every user may write.
 
     Times are zero, so that equal contents make an equal image.
     """
     with tarfile.open(target, "w") as archive:
-        for name, owner in (folders or {}).items():
+        for name in folders:
             entry = tarfile.TarInfo(name)
-            entry.type, entry.mode, entry.uid, entry.gid = tarfile.DIRTYPE, 0o755, owner, owner
+            entry.type, entry.mode = tarfile.DIRTYPE, 0o777
             archive.addfile(entry)
         for name, source in files.items():
             entry = tarfile.TarInfo(name)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-import platform
 import shutil
 import tempfile
 from pathlib import Path
 
-from .archives import write_archive, write_layer
+from .archives import Image, write_archive, write_layer
 from .layout import BASE_IMAGE, PAUSE_IMAGE, PROMETHEUS_IMAGE, Layout
 from .packages import fetch_prometheus
 from .shell import run, step
@@ -24,18 +23,17 @@ NOBODY = 65534
 
 
 def make_images(layout: Layout) -> list[Path]:
-    """The archives, made when the cache lacks them."""
+    """The archives, made when the cache lacks them: pause, which every pod needs, and all others."""
     folder = layout.image_archives
     folder.mkdir(parents=True, exist_ok=True)
-    pause = folder / f"pause-{layout.binaries.name.removeprefix('bin-')}.tar"
-    base, prometheus = folder / "base.tar", folder / "prometheus.tar"
+    pause, others = folder / f"pause-{layout.binaries.name}.tar", folder / "others.tar"
     if not pause.exists():
         make_pause(layout, pause)
-    if not base.exists():
-        make_base(folder, base)
-    if not prometheus.exists():
-        make_prometheus(layout, prometheus)
-    return [pause, base, prometheus]
+    if not others.exists():
+        base = make_base(layout)
+        with step("make the image of Prometheus"):
+            make_others(layout, base, others)
+    return [pause, others]
 
 
 def make_pause(layout: Layout, target: Path) -> None:
@@ -44,17 +42,42 @@ def make_pause(layout: Layout, target: Path) -> None:
         layer = Path(scratch) / "layer.tar"
         write_layer(layer, {"pause": layout.binaries / "pause"})
         config = {"Entrypoint": ["/pause"], "User": f"{NOBODY}:{NOBODY}"}
-        write_archive(target, name=PAUSE_IMAGE, layers=[layer], config=config, machine=platform.machine())
+        write_archive(target, Image(PAUSE_IMAGE, (layer,), config))
 
 
-def make_base(folder: Path, target: Path) -> None:
-    """What `python:3-slim` is to others, as far as our Dockerfile needs it."""
-    layer = folder / "base-layer.tar"
+def make_base(layout: Layout) -> Image:
+    """What `python:3-slim` is to others, as far as our Dockerfile needs it; alone in an archive for buildah."""
+    layer, archive = layout.image_archives / "base-layer.tar", base_archive(layout)
     if not layer.exists():
         with step(f"debootstrap {RELEASE} with {PACKAGES} (half a minute, once)"):
-            bootstrap(folder, layer)
-    config = {"Env": [PATH_VARIABLE], "Cmd": ["python3"]}
-    write_archive(target, name=BASE_IMAGE, layers=[layer], config=config, machine=platform.machine())
+            bootstrap(layout.image_archives, layer)
+    image = Image(BASE_IMAGE, (layer,), {"Env": [PATH_VARIABLE], "Cmd": ["python3"]})
+    if not archive.exists():
+        write_archive(archive, image)
+    return image
+
+
+def base_archive(layout: Layout) -> Path:
+    """Where the base image lies."""
+    return layout.image_archives / "base.tar"
+
+
+def make_others(layout: Layout, base: Image, target: Path) -> None:
+    """The base, and on top of it, for it wants a C library, Debian's Prometheus."""
+    programs = fetch_prometheus(layout)
+    with tempfile.TemporaryDirectory(dir=layout.cache) as scratch:
+        layer = Path(scratch) / "layer.tar"
+        files = {f"usr/bin/{name}": programs / name for name in ("prometheus", "promtool")}
+        write_layer(layer, files, folders=["prometheus"])
+        config = {
+            "Env": [PATH_VARIABLE],
+            "Entrypoint": ["/usr/bin/prometheus"],
+            "Cmd": ["--config.file=/etc/prometheus/prometheus.yml", "--storage.tsdb.path=/prometheus"],
+            "User": f"{NOBODY}:{NOBODY}",
+            "WorkingDir": "/prometheus",
+            "ExposedPorts": {"9090/tcp": {}},
+        }
+        write_archive(target, base, Image(PROMETHEUS_IMAGE, (*base.layers, layer), config))
 
 
 def bootstrap(folder: Path, layer: Path) -> None:
@@ -73,22 +96,3 @@ def bootstrap(folder: Path, layer: Path) -> None:
         (scratch / "layer.tar").rename(layer)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-
-
-def make_prometheus(layout: Layout, target: Path) -> None:
-    """Debian's binary, which wants a C library, on top of the base."""
-    programs = fetch_prometheus(layout)
-    with tempfile.TemporaryDirectory(dir=layout.cache) as scratch:
-        layer = Path(scratch) / "layer.tar"
-        files = {f"usr/bin/{name}": programs / name for name in ("prometheus", "promtool")}
-        write_layer(layer, files, folders={"prometheus": NOBODY})
-        config = {
-            "Env": [PATH_VARIABLE],
-            "Entrypoint": ["/usr/bin/prometheus"],
-            "Cmd": ["--config.file=/etc/prometheus/prometheus.yml", "--storage.tsdb.path=/prometheus"],
-            "User": f"{NOBODY}:{NOBODY}",
-            "WorkingDir": "/prometheus",
-            "ExposedPorts": {"9090/tcp": {}},
-        }
-        layers = [layout.image_archives / "base-layer.tar", layer]
-        write_archive(target, name=PROMETHEUS_IMAGE, layers=layers, config=config, machine=platform.machine())

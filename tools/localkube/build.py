@@ -1,4 +1,7 @@
-"""The programs that come as Go source: Kubernetes, etcd, CoreDNS, pause and helm, built once into the cache."""
+"""The programs that come as Go source: Kubernetes, etcd, CoreDNS, helm and pause, built once into the cache.
+
+They are built from one module, for they share most of what takes time to compile.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +11,11 @@ import shutil
 from pathlib import Path
 
 from .errors import CannotRunHereError
-from .layout import HELM_MODULE, NODE_SOURCE, Layout
+from .layout import NODE_SOURCE, Layout
 from .packages import fetch_prometheus
 from .shell import run, step
 
-# Without symbols the two large binaries are a third smaller.
-COMPILER = ("-trimpath", "-buildvcs=false", "-ldflags=-s -w")
+PROGRAMS = (".", "./coredns", "./pause", "helm.sh/helm/v4/cmd/helm")
 LEAST_GO = (1, 25)
 
 
@@ -21,8 +23,6 @@ def build_binaries(layout: Layout) -> None:
     """Build what the cache lacks; with a full cache this looks at a few files and returns."""
     if not layout.binaries.exists():
         build_node(layout)
-    if not layout.helm_binary.exists():
-        build_helm(layout)
     link_commands(layout)
 
 
@@ -32,9 +32,10 @@ def build_node(layout: Layout) -> None:
     unfinished = layout.cache / "bin-unfinished"
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir(parents=True)
-    with step("build Kubernetes, etcd and CoreDNS (minutes, once)"):
+    with step("build Kubernetes, etcd, CoreDNS and helm (minutes, once)"):
         run(
-            go, "build", *COMPILER, "-mod=readonly", "-o", f"{unfinished}/", ".", "./coredns", "./pause",
+            go, "build", "-trimpath", "-buildvcs=false", "-mod=readonly", "-ldflags", linker_flags(),
+            "-o", f"{unfinished}/", *PROGRAMS,
             cwd=NODE_SOURCE, env=go_environment(),
         )  # fmt: skip
     unfinished.rename(layout.binaries)
@@ -43,15 +44,20 @@ def build_node(layout: Layout) -> None:
             shutil.rmtree(other, ignore_errors=True)
 
 
-def build_helm(layout: Layout) -> None:
-    """`go install` the pinned helm."""
-    go = find_go()
-    unfinished = layout.cache / "helm-unfinished"
-    shutil.rmtree(unfinished, ignore_errors=True)
-    unfinished.mkdir(parents=True)
-    with step(f"build {HELM_MODULE} (a minute, once)"):
-        run(go, "install", *COMPILER, HELM_MODULE, env={**go_environment(), "GOBIN": str(unfinished)})
-    unfinished.rename(layout.helm_binary.parent)
+def linker_flags() -> str:
+    """No symbols, which are a third of the binaries, and the versions, which a plain build does not know."""
+    module = (NODE_SOURCE / "go.mod").read_text()
+    versions = dict(re.findall(r"^\t(k8s\.io/kubernetes|helm\.sh/helm/v4) (v[0-9.]+)", module, re.MULTILINE))
+    kubernetes = versions["k8s.io/kubernetes"]
+    major, minor, _ = kubernetes.removeprefix("v").split(".")
+    values = {"gitVersion": kubernetes, "gitMajor": major, "gitMinor": minor, "gitTreeState": "clean"}
+    flags = [
+        f"-X {package}.{name}={value}"
+        for package in ("k8s.io/component-base/version", "k8s.io/client-go/pkg/version")
+        for name, value in values.items()
+    ]
+    flags.append(f"-X helm.sh/helm/v4/internal/version.version={versions['helm.sh/helm/v4']}")
+    return " ".join(["-s", "-w", *flags])
 
 
 def link_commands(layout: Layout) -> None:
@@ -65,7 +71,7 @@ def link_commands(layout: Layout) -> None:
         kubectl.chmod(0o755)
     for target in (layout.helm_binary, prometheus / "prometheus", prometheus / "promtool"):
         link = layout.commands / target.name
-        if not link.exists():
+        if not link.is_symlink() or link.readlink() != target:
             link.unlink(missing_ok=True)
             link.symlink_to(target)
 

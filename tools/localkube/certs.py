@@ -14,6 +14,14 @@ from .layout import API_PORT, FIRST_SERVICE_ADDRESS, NODE_ADDRESS, NODE_NAME, La
 from .shell import run
 
 DAYS = "365"
+KEY_TYPE = ("-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256")  # RSA keys would take seconds
+LEAF_EXTENSIONS = (
+    "basicConstraints=critical,CA:FALSE",
+    "keyUsage=critical,digitalSignature",
+    "extendedKeyUsage=clientAuth,serverAuth",
+)
+# The system's own file would add extensions of its choice.
+OPENSSL_CONFIGURATION = "[req]\ndistinguished_name = name\n[name]\n"
 API_SERVER_NAMES = (
     "DNS:kubernetes,DNS:kubernetes.default,DNS:kubernetes.default.svc,DNS:kubernetes.default.svc.cluster.local,"
     f"DNS:localhost,IP:{NODE_ADDRESS},IP:{FIRST_SERVICE_ADDRESS}"
@@ -52,42 +60,29 @@ def make_certificates(layout: Layout) -> None:
     """The authority, the service-account key, each identity, and the kubeconfigs."""
     pki = layout.pki
     pki.mkdir(parents=True, exist_ok=True, mode=0o700)
-    make_key(pki / "ca.key")
-    run(
-        "openssl", "req", "-x509", "-new", "-key", pki / "ca.key", "-subj", "/CN=modelway-localkube", "-days", DAYS,
-        "-addext", "keyUsage=critical,keyCertSign,digitalSignature", "-out", pki / "ca.crt",
-    )  # fmt: skip
-    make_key(pki / "service-account.key")
+    (pki / "openssl.cnf").write_text(OPENSSL_CONFIGURATION)
+    issue(pki, "ca", "/CN=modelway-localkube", "keyUsage=critical,keyCertSign", "basicConstraints=critical,CA:TRUE")
     for identity in IDENTITIES:
-        make_certificate(pki, identity)
+        subject = f"/O={identity.group}/CN={identity.user}" if identity.group else f"/CN={identity.user}"
+        names = [f"subjectAltName={identity.names}"] if identity.names else []
+        issue(pki, identity.file, subject, *LEAF_EXTENSIONS, *names)
         if identity.is_client:
             target = layout.kubeconfig if identity.file == "admin" else pki / f"{identity.file}.kubeconfig"
             write_kubeconfig(pki, identity, target)
+    private, public = pki / "service-account.key", pki / "service-account.pub"
+    run("openssl", "genpkey", *KEY_TYPE, "-out", private)
+    run("openssl", "pkey", "-in", private, "-pubout", "-out", public)
 
 
-def make_key(path: Path) -> None:
-    """A P-256 key: RSA keys would take seconds."""
-    run("openssl", "genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-out", path)
-    path.chmod(0o600)
-
-
-def make_certificate(pki: Path, identity: Identity) -> None:
-    """A key and a certificate signed by the authority."""
-    key, request = pki / f"{identity.file}.key", pki / f"{identity.file}.csr"
-    extensions = pki / f"{identity.file}.ext"
-    make_key(key)
-    subject = f"/O={identity.group}/CN={identity.user}" if identity.group else f"/CN={identity.user}"
-    run("openssl", "req", "-new", "-key", key, "-subj", subject, "-out", request)
-    lines = ["keyUsage=critical,digitalSignature", "extendedKeyUsage=clientAuth,serverAuth"]
-    if identity.names:
-        lines.append(f"subjectAltName={identity.names}")
-    extensions.write_text("\n".join(lines) + "\n")
+def issue(pki: Path, file: str, subject: str, *extensions: str) -> None:
+    """A key and a certificate, signed by the authority (which signs its own)."""
+    authority = () if file == "ca" else ("-CA", pki / "ca.crt", "-CAkey", pki / "ca.key")
     run(
-        "openssl", "x509", "-req", "-in", request, "-CA", pki / "ca.crt", "-CAkey", pki / "ca.key", "-CAcreateserial",
-        "-days", DAYS, "-extfile", extensions, "-out", pki / f"{identity.file}.crt",
+        "openssl", "req", "-x509", "-config", pki / "openssl.cnf", *authority, "-days", DAYS,
+        "-newkey", "ec", *KEY_TYPE[2:], "-noenc", "-subj", subject,
+        *(word for extension in extensions for word in ("-addext", extension)),
+        "-keyout", pki / f"{file}.key", "-out", pki / f"{file}.crt",
     )  # fmt: skip
-    request.unlink()
-    extensions.unlink()
 
 
 def write_kubeconfig(pki: Path, identity: Identity, target: Path) -> None:

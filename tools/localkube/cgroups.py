@@ -16,17 +16,10 @@ ROOT = Path("/sys/fs/cgroup")
 CPUSET_FILES = ("cpuset.cpus", "cpuset.mems")
 
 
-def trees() -> list[Path]:
-    """The root of each tree."""
-    if (ROOT / "cgroup.controllers").exists():
-        return [ROOT]
-    mounts = [line.split() for line in Path("/proc/self/mountinfo").read_text().splitlines()]
-    return [Path(fields[4]) for fields in mounts if fields[fields.index("-") + 1] == "cgroup"]
-
-
 def make() -> None:
-    """The group, in every tree."""
-    for tree in trees():
+    """The group in every tree that the kubelet will use."""
+    trees = [tree for tree, kind in mounted() if kind == "cgroup"] or [ROOT]
+    for tree in trees:
         group = tree / CGROUP
         group.mkdir(exist_ok=True)
         for name in CPUSET_FILES:
@@ -35,11 +28,21 @@ def make() -> None:
 
 
 def remove() -> None:
-    """The group and all below it; the kernel needs a moment after the last process of each ends."""
-    for tree in trees():
+    """The group and all below it in every tree; the kernel needs a moment after the last process of each ends.
+
+    Beside version 1 there may be a tree of version 2, in which runc makes groups unasked.
+    """
+    for tree, _ in mounted():
         deadline = time.monotonic() + 5
         while (tree / CGROUP).exists() and time.monotonic() < deadline:
             remove_tree(tree / CGROUP)
+
+
+def mounted() -> list[tuple[Path, str]]:
+    """Each tree's root with its version's name in the kernel."""
+    mounts = [line.split() for line in Path("/proc/self/mountinfo").read_text().splitlines()]
+    kinds = [(Path(fields[4]), fields[fields.index("-") + 1]) for fields in mounts]
+    return [(root, kind) for root, kind in kinds if kind in {"cgroup", "cgroup2"}]
 
 
 def remove_tree(group: Path) -> None:

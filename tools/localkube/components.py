@@ -55,6 +55,8 @@ DNS_BINDING = {
     "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": "system:coredns"}],
 }
 KUBECONFIG_FLAGS = ("", "authentication-", "authorization-")
+RBAC = "/apis/rbac.authorization.k8s.io/v1"
+DNS_GRANTS = ((f"{RBAC}/clusterroles", DNS_ROLE), (f"{RBAC}/clusterrolebindings", DNS_BINDING))
 # Zero, or a developer's full disk would evict the pods under test.
 NO_EVICTION = {
     "memory.available": "0%",
@@ -101,7 +103,7 @@ def api_server(layout: Layout) -> list[str | Path]:
         f"--kubelet-client-key={pki}/apiserver-kubelet.key",
         "--kubelet-preferred-address-types=InternalIP",
         f"--service-account-issuer=https://kubernetes.default.svc.{CLUSTER_DOMAIN}",
-        f"--service-account-key-file={pki}/service-account.key",
+        f"--service-account-key-file={pki}/service-account.pub",
         f"--service-account-signing-key-file={pki}/service-account.key",
         "--authorization-mode=Node,RBAC", "--enable-admission-plugins=NodeRestriction",
         f"--audit-policy-file={policy}", f"--audit-log-path={layout.audit_log}", "--audit-log-maxsize=1024",
@@ -120,7 +122,7 @@ def controller_manager(layout: Layout) -> list[str | Path]:
         f"--service-account-private-key-file={pki}/service-account.key", "--use-service-account-credentials",
         f"--root-ca-file={pki}/ca.crt",
         f"--cluster-signing-cert-file={pki}/ca.crt", f"--cluster-signing-key-file={pki}/ca.key",
-        "--leader-elect=false", "--profiling=false",
+        f"--flex-volume-plugin-dir={layout.kubelet}/volume-plugins", "--leader-elect=false", "--profiling=false",
     ]  # fmt: skip
 
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import subprocess
 import tempfile
 from pathlib import Path
 
 from . import containers
 from .base_images import make_images
 from .buildah import building
-from .errors import LocalkubeError
+from .errors import CommandError, LocalkubeError
 from .layout import BASE_IMAGE, Layout
 from .shell import run, step
 from .wheelhouse import CERTIFICATES, PIP_CONFIGURATION, make_wheelhouse
+
+Importing = list["subprocess.Popen[str]"]
 
 
 def build_image(layout: Layout, *, target: str, tag: str, dockerfile: Path, context: Path, arguments: list[str]) -> str:
@@ -50,6 +53,23 @@ def load(layout: Layout, images: list[str]) -> None:
                     raise LocalkubeError(f"{image} is neither a file nor an image built by `localkube image`")
                 run(*buildah, "push", "-q", image, f"docker-archive:{archive}:{image}")
             import_archive(layout, archive, name=image)
+
+
+def start_import(layout: Layout, archives: list[Path]) -> Importing:
+    """Import in the background: the machine has time for it while the API server starts."""
+    words = ["ctr", "--address", str(layout.containerd_socket), "--namespace", containers.NAMESPACE, "images", "import"]
+    return [
+        subprocess.Popen([*words, str(archive)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        for archive in archives
+    ]
+
+
+def finish_import(importing: Importing) -> None:
+    """Wait for it, and pass its failure on."""
+    for process in importing:
+        output, _ = process.communicate()
+        if process.returncode:
+            raise CommandError("ctr images import", process.returncode, output)
 
 
 def import_archive(layout: Layout, archive: Path, *, name: str) -> None:

@@ -38,7 +38,6 @@ PROXY_HEALTH_PORT = 10256
 PROXY_METRICS_PORT = 10249
 DNS_READY_PORT = 8181
 
-HELM_MODULE = "helm.sh/helm/v4/cmd/helm@v4.1.4"
 BASE_IMAGE = "localhost/modelway-base:trixie"
 PAUSE_IMAGE = "localhost/modelway-pause:1"
 PROMETHEUS_IMAGE = "localhost/prometheus:test"
@@ -66,7 +65,7 @@ class Layout:
 
     @property
     def helm_binary(self) -> Path:
-        return self.cache / f"helm-{HELM_MODULE.rpartition('@')[2]}" / "helm"
+        return self.binaries / "helm"
 
     @property
     def commands(self) -> Path:

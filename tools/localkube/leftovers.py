@@ -6,36 +6,27 @@ Each thing is removed only on proof that it is ours: a socket on a command line,
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
-import re
 import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
 
-from . import cgroups
+from . import cgroups, traces
 from .layout import CGROUP, Layout
+from .mounts import unmount_under
 from .shell import wait_until
 
 # containerd 1.x keeps its shims' sockets here, whatever its configuration says.
 SHIM_SOCKETS = Path("/run/containerd/s")
-# The kubelet links each container's log from here, whatever its configuration says.
-LOG_LINKS = Path("/var/log/containers")
-MNT_DETACH = 2
 
 
 def remove_everything(layout: Layout) -> None:
-    """End the containers, unmount what lies under the state folder, and delete it."""
+    """End the containers, unmount what lies under the state folder, and delete it last: it says what is ours."""
     end_containers(layout)
-    unmount(layout)
+    unmount_under(layout.state)
     cgroups.remove()
-    for link in LOG_LINKS.glob("*.log"):
-        if link.is_symlink() and str(link.readlink()).startswith(f"{layout.pod_logs}/"):
-            link.unlink()
-    for folder in (SHIM_SOCKETS, SHIM_SOCKETS.parent, LOG_LINKS):
-        with contextlib.suppress(OSError):
-            folder.rmdir()  # succeeds on an empty one only: a system containerd has its own files in them
+    traces.put_right(layout)
     if layout.state.exists():
         shutil.rmtree(layout.state)
 
@@ -88,17 +79,3 @@ def shim_sockets(layout: Layout) -> list[Path]:
         if path.startswith(f"{SHIM_SOCKETS}/"):
             found.append(Path(path))
     return found
-
-
-def unmount(layout: Layout) -> None:
-    """Unmount what lies under the state folder, the deepest first."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    for point in sorted(mount_points(f"{layout.state}/"), key=len, reverse=True):
-        libc.umount2(point.encode(), MNT_DETACH)
-
-
-def mount_points(prefix: str) -> list[str]:
-    """The mount points whose path begins with the prefix; the kernel writes spaces and the like in octal."""
-    points = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
-    plain = [re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), point) for point in points]
-    return [point for point in plain if point.startswith(prefix)]

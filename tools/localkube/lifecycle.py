@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import json
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -21,11 +20,12 @@ from . import (
     network,
     packages,
     processes,
+    traces,
 )
-from .errors import CommandError, LocalkubeError
-from .layout import DNS_READY_PORT, KUBELET_HEALTH_PORT, NODE_ADDRESS, NODE_NAME, PROXY_HEALTH_PORT, Layout
-from .probes import answers, is_free
-from .shell import run, step, wait_until
+from .errors import LocalkubeError
+from .layout import DNS_READY_PORT, KUBELET_HEALTH_PORT, NODE_ADDRESS, PROXY_HEALTH_PORT, Layout
+from .probes import ask, ask_api, has_service_account, is_api_ready, is_free, is_node_ready
+from .shell import step, wait_until
 
 COMPONENTS = (
     "containerd",
@@ -70,8 +70,9 @@ def up(layout: Layout) -> None:
         refuse_foreign_node()
         layout.state.mkdir(parents=True, mode=0o755)
         layout.config.mkdir()
-        start_control_plane(layout)
-        start_node(layout)
+        traces.remember(layout)
+        importing = start_control_plane(layout)
+        start_node(layout, importing)
     say(f"up after {time.monotonic() - started:.1f} s: export KUBECONFIG={layout.kubeconfig}")
 
 
@@ -82,8 +83,8 @@ def down(layout: Layout) -> None:
         clean(layout)
 
 
-def start_control_plane(layout: Layout) -> None:
-    """What is needed before a node can register."""
+def start_control_plane(layout: Layout) -> images.Importing:
+    """What is needed before a node can register; images are brought in meanwhile."""
     with step("make certificates"):
         certs.make_certificates(layout)
     with step("make the network"):
@@ -93,26 +94,28 @@ def start_control_plane(layout: Layout) -> None:
         processes.start(layout, "etcd", components.etcd(layout))
         processes.start(layout, "kube-apiserver", components.api_server(layout))
         containers.start(layout)
-        wait_for(layout, "kube-apiserver", lambda: answers_ready(layout), seconds=90)
+        importing = images.start_import(layout, base_images.make_images(layout))
+        wait_for(layout, "kube-apiserver", lambda: is_api_ready(layout), seconds=90)
+    return importing
 
 
-def start_node(layout: Layout) -> None:
-    """The node, its controllers, DNS and images."""
-    archives = base_images.make_images(layout)
+def start_node(layout: Layout, importing: images.Importing) -> None:
+    """The node, its controllers and DNS."""
     with step("start the other components"):
         processes.start(layout, "kube-controller-manager", components.controller_manager(layout))
         processes.start(layout, "kube-scheduler", components.scheduler(layout))
         processes.start(layout, "kubelet", components.kubelet(layout))
         processes.start(layout, "kube-proxy", components.proxy(layout))
-        grants = {"apiVersion": "v1", "kind": "List", "items": [components.DNS_ROLE, components.DNS_BINDING]}
-        kubectl(layout, "apply", "-f", "-", stdin=json.dumps(grants))
+        for path, document in components.DNS_GRANTS:
+            if ask_api(layout, path, document) is None:
+                raise LocalkubeError(f"the API server refused what is posted to {path}")
         processes.start(layout, "coredns", components.coredns(layout))
-    for archive in archives:
-        images.import_archive(layout, archive, name=archive.name)
+    with step("import images"):
+        images.finish_import(importing)
     with step("wait for the node"):
         wait_for(layout, "kubelet", lambda: is_node_ready(layout), seconds=60)
-        wait_for(layout, "kube-proxy", lambda: answers(PROXY_HEALTH), seconds=30)
-        wait_for(layout, "coredns", lambda: answers(DNS_READY), seconds=30)
+        wait_for(layout, "kube-proxy", lambda: ask(PROXY_HEALTH) is not None, seconds=30)
+        wait_for(layout, "coredns", lambda: ask(DNS_READY) is not None, seconds=30)
         wait_for(layout, "kube-controller-manager", lambda: has_service_account(layout), seconds=30)
 
 
@@ -135,7 +138,7 @@ def clean(layout: Layout) -> None:
 def is_up(layout: Layout) -> bool:
     """Whether every component lives and the node is ready."""
     living = {process.name for process in processes.recorded(layout) if processes.is_running(process)}
-    return living.issuperset(COMPONENTS) and answers_ready(layout) and is_node_ready(layout)
+    return living.issuperset(COMPONENTS) and is_api_ready(layout) and is_node_ready(layout)
 
 
 def describe(layout: Layout) -> str:
@@ -152,36 +155,6 @@ def describe(layout: Layout) -> str:
         f"{'kubelet health':24} http://{NODE_ADDRESS}:{KUBELET_HEALTH_PORT}/healthz",
     ]
     return "\n".join(lines)
-
-
-def kubectl(layout: Layout, *words: str, stdin: str | None = None) -> str:
-    """Ask the API server as the administrator."""
-    return run(layout.node_binary, "kubectl", "--kubeconfig", layout.kubeconfig, *words, stdin=stdin)
-
-
-def answers_ready(layout: Layout) -> bool:
-    """Whether the API server says it is ready."""
-    try:
-        return kubectl(layout, "get", "--raw", "/readyz", "--request-timeout=2s").strip() == "ok"
-    except CommandError:
-        return False
-
-
-def is_node_ready(layout: Layout) -> bool:
-    """Whether the one node's condition is Ready."""
-    path = '{.status.conditions[?(@.type=="Ready")].status}'
-    try:
-        return kubectl(layout, "get", "node", NODE_NAME, "-o", f"jsonpath={path}", "--request-timeout=2s") == "True"
-    except CommandError:
-        return False
-
-
-def has_service_account(layout: Layout) -> bool:
-    """Whether pods may be created in the default namespace: they need its service account."""
-    try:
-        return "default" in kubectl(layout, "get", "serviceaccount", "default", "-o", "name", "--request-timeout=2s")
-    except CommandError:
-        return False
 
 
 def wait_for(layout: Layout, component: str, ready: Callable[[], bool], *, seconds: float) -> None:

@@ -11,22 +11,8 @@ from pathlib import Path
 
 from .layout import BRIDGE, CNI_NETWORK, FENCE_TABLE, NODE_ADDRESS, POD_CIDR, Layout
 from .shell import attempt, run
+from .traces import SETTINGS_WANTED, write_setting
 
-# The two of the network are ours to set; the others are what kubelet sets without asking.
-SETTINGS_WANTED = {
-    "net/ipv4/ip_forward": "1",
-    # A pod's answer to a Service's client on the same bridge must pass the machine's rules, or its address stays wrong.
-    "net/bridge/bridge-nf-call-iptables": "1",
-}
-SETTINGS_TOUCHED = (
-    *SETTINGS_WANTED,
-    "vm/overcommit_memory",
-    "vm/panic_on_oom",
-    "kernel/panic",
-    "kernel/panic_on_oops",
-    "kernel/keys/root_maxkeys",
-    "kernel/keys/root_maxbytes",
-)
 # IPv6 is fenced by having no addresses: the bridge gives none out.
 FENCE = f"""
 table inet {FENCE_TABLE} {{
@@ -41,8 +27,7 @@ PROXY_TABLES = (("ip", "kube-proxy"), ("ip6", "kube-proxy"))
 
 
 def set_up(layout: Layout) -> None:
-    """Remember the kernel's settings, then make the bridge, the fence and the CNI configuration."""
-    remember_settings(layout)
+    """Make the bridge, the fence and the CNI configuration."""
     if not Path("/proc/sys/net/bridge").exists():
         attempt("modprobe", "br_netfilter")
     for setting, value in SETTINGS_WANTED.items():
@@ -57,20 +42,15 @@ def set_up(layout: Layout) -> None:
 
 
 def tear_down(layout: Layout) -> None:
-    """Undo `set_up`, and what CNI and kube-proxy left."""
-    for family, table in (*PROXY_TABLES, ("inet", FENCE_TABLE)):
+    """Undo `set_up`, and what CNI and kube-proxy left in the kernel."""
+    # Without a state folder that says that we were here, kube-proxy's tables are another cluster's.
+    for family, table in PROXY_TABLES if layout.before.exists() else ():
         attempt("nft", "delete", "table", family, table)
+    attempt("nft", "delete", "table", "inet", FENCE_TABLE)
     for link in Path("/sys/class/net").glob("*"):
         if (link / "master").is_symlink() and (link / "master").resolve().name == BRIDGE:
             attempt("ip", "link", "delete", link.name)
     attempt("ip", "link", "delete", BRIDGE)
-    cache = Path("/var/lib/cni/results")  # libcni's own folder, which containerd cannot move
-    for result in cache.glob(f"{CNI_NETWORK}-*"):
-        result.unlink()
-    for folder in (cache, cache.parent):
-        if folder.exists() and not any(folder.iterdir()):
-            folder.rmdir()
-    restore_settings(layout)
 
 
 def write_cni(layout: Layout) -> None:
@@ -91,31 +71,3 @@ def write_cni(layout: Layout) -> None:
     }
     document = {"cniVersion": "0.4.0", "name": CNI_NETWORK, "plugins": [bridge]}
     (folder / "10-modelway.conflist").write_text(json.dumps(document, indent=2) + "\n")
-
-
-def remember_settings(layout: Layout) -> None:
-    """Once: after a crash the settings of now are not those of before."""
-    if layout.before.exists():
-        return
-    values = {name: value for name in SETTINGS_TOUCHED if (value := read_setting(name)) is not None}
-    layout.before.write_text(json.dumps(values, indent=2) + "\n")
-
-
-def restore_settings(layout: Layout) -> None:
-    """Put back what `remember_settings` saw."""
-    if not layout.before.exists():
-        return
-    for name, value in json.loads(layout.before.read_text()).items():
-        if read_setting(name) != value:
-            write_setting(name, value)
-
-
-def read_setting(name: str) -> str | None:
-    """The value under /proc/sys; None where this kernel has no such setting."""
-    path = Path("/proc/sys") / name
-    return path.read_text().strip() if path.exists() else None
-
-
-def write_setting(name: str, value: str) -> None:
-    """Set a value under /proc/sys."""
-    (Path("/proc/sys") / name).write_text(value)

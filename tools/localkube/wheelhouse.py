@@ -16,7 +16,7 @@ from .buildah import building
 from .layout import BASE_IMAGE, REPOSITORY, Layout
 from .shell import run, step
 
-LOCKS = ("build", "gateway", "operator")
+LOCKS = ("build", "gateway", "operator", "cli")
 CERTIFICATES = "/etc/ssl/certs:/etc/ssl/certs:ro"
 # Only these reach the container: a person behind a proxy or with a mirror needs them.
 INDEX_VARIABLES = ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
