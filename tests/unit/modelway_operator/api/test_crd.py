@@ -1,5 +1,6 @@
 """What every generated CRD must have, whatever fields there are."""
 
+import json
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -90,6 +91,13 @@ def test_new_object_is_unknown_and_pending(kind: str) -> None:
         ("Programmed", "Unknown", "Pending"),
         ("Ready", "Unknown", "Pending"),
     ]
+
+
+def test_plain_kubectl_apply_can_carry_them() -> None:
+    """Client-side apply copies the object into an annotation, and all annotations together hold 256 KiB."""
+    sizes = [len(json.dumps(crd.definition(resource))) for resource in crd.RESOURCES]
+
+    assert max(sizes) < 200 * 1024
 
 
 def test_keyword_that_a_crd_cannot_hold_is_an_error() -> None:
