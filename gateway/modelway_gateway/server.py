@@ -47,6 +47,7 @@ class Gateway:
         self._settings = settings
         self._loop = loop
         self._draining = False
+        self._freezes = False
         self._retire_at = 0.0
         self.metrics = metrics.Metrics()
         self.upstream = UpstreamClient()
@@ -137,12 +138,21 @@ class Gateway:
         """From now on `/readyz` says no; requests are still taken."""
         self._draining = True
 
+    def tune_garbage_collector(self) -> None:
+        """For a process of our own: looking at what stays again and again is what makes the slowest answers slow."""
+        self._freezes = self.live.current is None  # else again when the first config has come
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(*_GC_THRESHOLDS)
+
     def _end_answers(self) -> None:
         for answer in list(self._floor.active):
             answer.shut_down()
 
     def _on_swap(self, origins: list[Origin]) -> None:
         self.upstream.close_idle(origins)
+        if self._freezes:
+            self._loop.call_soon(self.tune_garbage_collector)
 
     def _sweep(self, now: float) -> None:
         self.metrics.sweep(now, period_seconds=PERIOD_SECONDS)
@@ -197,9 +207,7 @@ async def running_gateway(settings: Settings) -> AsyncIterator[Gateway]:
 async def run(settings: Settings, stop: asyncio.Event) -> None:
     """Run until `stop` is set, then end in order."""
     async with running_gateway(settings) as gateway:
-        gc.collect()
-        gc.freeze()  # what is there now stays: looking at it again and again is what makes the slowest answers slow
-        gc.set_threshold(*_GC_THRESHOLDS)
+        gateway.tune_garbage_collector()
         await stop.wait()
         logs.event(_log, logging.INFO, "stopping", under_way=gateway.metrics.inflight)
         gateway.stop_being_ready()

@@ -22,7 +22,7 @@ from modelway_gateway.core.features import Caller
 from modelway_gateway.core.heads import chat_head, complaints, header_line, is_field_value, probe_head
 from modelway_gateway.core.records import Reason
 from modelway_gateway.core.route import NameTable
-from modelway_gateway.core.routes import Backend, Model, Offer, Option, Policy, Rule, SplitKey, Target
+from modelway_gateway.core.routes import NO_LIMIT, Backend, Limits, Model, Offer, Option, Policy, Rule, SplitKey, Target
 from modelway_gateway.core.series import Series, SeriesKey
 from modelway_gateway.errors import ConfigError
 
@@ -350,16 +350,14 @@ class Builder:
     def _compile_rule(self, policy: config.Policy, wire: config.Rule, lines: bytes) -> Rule:
         lines += header_line("x-modelway-rule", wire.name)
         targets = tuple(self._compile_target(policy, wire, each, lines) for each in wire.targets if each.weight)
+        options = [option for each in targets for option in (each.stable, each.candidate) if option is not None]
         return Rule(
             name=wire.name,
             when=compile_when(wire.when, namespace=policy.namespace) if wire.when is not None else None,
             targets=targets,
             cumulative=tuple(accumulate(each.weight for each in targets)),
-            unfiltered=not any(
-                option is not None and (option.excluded is not None or option.has_limits)
-                for target in targets
-                for option in (target.stable, target.candidate)
-            ),
+            limits=_strictest([each.limits for each in options]),
+            has_exclusions=any(each.excluded is not None for each in options),
             sticky=tuple(each.header.lower() if each.header is not None else None for each in wire.sticky),
             salt=f"{policy.namespace}\0{policy.name}\0{wire.name}\0".encode("utf-8", "replace"),
             header_lines=lines,
@@ -402,15 +400,25 @@ def _option(model: Model, require: config.Require, series: Series, apart: Series
         cumulative=tuple(accumulate(each.weight for each in weighted)),
         header_lines=own + b"".join(lines),
         excluded=_exclusion(model, require, allowed=bool(allowed), weighted=bool(weighted)),
-        has_limits=(
-            can.tools is False
-            or can.json_schema is False
-            or "Image" not in can.input
-            or can.max_output_tokens is not None
-            or can.context_window is not None
+        limits=Limits(
+            tools=can.tools is not False,
+            images="Image" in can.input,
+            json_schema=can.json_schema is not False,
+            output_tokens=NO_LIMIT if can.max_output_tokens is None else can.max_output_tokens,
+            total_tokens=NO_LIMIT if can.context_window is None else can.context_window,
         ),
         series=series,
         series_apart=apart,
+    )
+
+
+def _strictest(limits: list[Limits]) -> Limits:
+    return Limits(
+        tools=all(each.tools for each in limits),
+        images=all(each.images for each in limits),
+        json_schema=all(each.json_schema for each in limits),
+        output_tokens=min(each.output_tokens for each in limits),
+        total_tokens=min(each.total_tokens for each in limits),
     )
 
 

@@ -16,7 +16,7 @@ from typing import Final
 from modelway_contract.names import Arm
 from modelway_gateway.core.features import Question
 from modelway_gateway.core.records import Decision, Exclusion, Reason, Refusal
-from modelway_gateway.core.routes import Offer, Option, Policy, Rule, Target
+from modelway_gateway.core.routes import NO_LIMIT, Limits, Offer, Option, Policy, Rule, Target
 from modelway_gateway.core.runtime import FULL_SHARE, Address, Runtime
 
 DRAW_BITS: Final = 160
@@ -59,7 +59,7 @@ def _by_rule(runtime: Runtime, policy: Policy, rule: Rule, question: Question, d
     key = _sticky_key(rule, question) if rule.sticky else None
     exclusions: tuple[Exclusion, ...] = ()
     targets: Sequence[Target] = rule.targets
-    if rule.unfiltered:
+    if not rule.has_exclusions and _exceeded(rule.limits, question) is None:
         cumulative: Sequence[int] = rule.cumulative
     else:
         targets, exclusions = _eligible(runtime, rule, question, key, draw)
@@ -164,18 +164,19 @@ def _pick_offer(runtime: Runtime, option: Option, draw: int) -> tuple[Offer | No
 
 
 def _excludes(option: Option, question: Question) -> Reason | None:
-    """Why this model cannot serve this request here. What a model does not state excludes nothing."""
-    if option.excluded is not None or not option.has_limits:
-        return option.excluded
-    can, needs = option.model.capabilities, question.needs
-    if needs.tools and can.tools is False:
-        return Reason.TOOLS
-    if needs.images and "Image" not in can.input:
+    """Why this model cannot serve this request here."""
+    return option.excluded or _exceeded(option.limits, question)
+
+
+def _exceeded(limits: Limits, question: Question) -> Reason | None:
+    if not limits.images and question.needs_images:
         return Reason.IMAGES
-    if needs.json_schema and can.json_schema is False:
+    if not limits.tools and question.needs_tools:
+        return Reason.TOOLS
+    if not limits.json_schema and question.needs_json_schema:
         return Reason.JSON_SCHEMA
-    if can.max_output_tokens is not None and needs.output_tokens > can.max_output_tokens:
+    if limits.output_tokens != NO_LIMIT and question.output_tokens > limits.output_tokens:
         return Reason.MAX_OUTPUT_TOKENS
-    if can.context_window is not None and needs.input_tokens + needs.output_tokens > can.context_window:
+    if limits.total_tokens != NO_LIMIT and question.input_tokens + question.output_tokens > limits.total_tokens:
         return Reason.CONTEXT_WINDOW
     return None

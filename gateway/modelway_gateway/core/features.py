@@ -36,23 +36,10 @@ class Caller:
     tier: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Needs:
-    """What a model must be able to do for this request."""
-
-    tools: bool
-    images: bool
-    json_schema: bool
-    input_tokens: int
-    """Estimated by `BYTES_PER_TOKEN`; 0 where images make the size meaningless."""
-    output_tokens: int
-    """What the client asked for at most; 0 when it did not say."""
-
-
 class Question:
     """One request, before it is decided."""
 
-    __slots__ = ("_needs", "body", "caller", "fields", "headers", "model", "namespace")
+    __slots__ = ("_images", "_output_tokens", "body", "caller", "fields", "headers", "model", "namespace")
 
     def __init__(
         self,
@@ -70,7 +57,8 @@ class Question:
         self.headers = headers
         self.fields = fields
         self.body = body
-        self._needs: Needs | None = None
+        self._images: bool | None = None
+        self._output_tokens = -1
 
     def header(self, name: str) -> str | None:
         """The header's value, or None when it did not come exactly once."""
@@ -78,22 +66,39 @@ class Question:
         return values[0] if len(values) == 1 else None
 
     @property
-    def needs(self) -> Needs:
-        if self._needs is None:
-            self._needs = _find_needs(self.fields, self.body)
-        return self._needs
+    def needs_tools(self) -> bool:
+        return _is_given(self.fields, "tools") or _is_given(self.fields, "functions")
+
+    @property
+    def needs_images(self) -> bool:
+        if self._images is None:
+            self._images = _has_images(self.body)
+        return self._images
+
+    @property
+    def needs_json_schema(self) -> bool:
+        return _wants_schema(self.fields)
+
+    @property
+    def input_tokens(self) -> int:
+        """Estimated by `BYTES_PER_TOKEN`; 0 where images make the size meaningless."""
+        return 0 if self.needs_images else len(self.body) // BYTES_PER_TOKEN
+
+    @property
+    def output_tokens(self) -> int:
+        """What the client asked for at most; 0 when it did not say."""
+        if self._output_tokens < 0:
+            self._output_tokens = max(_number(self.fields, "max_completion_tokens"), _number(self.fields, "max_tokens"))
+        return self._output_tokens
 
 
-def _find_needs(fields: Fields, body: bytes) -> Needs:
-    # In JSON every quote inside a string has a backslash before it, so this finds the word as a whole string only.
-    images = b'"image_url"' in body
-    return Needs(
-        tools=_is_given(fields, "tools") or _is_given(fields, "functions"),
-        images=images,
-        json_schema=_wants_schema(fields),
-        input_tokens=0 if images else len(body) // BYTES_PER_TOKEN,
-        output_tokens=max(_number(fields, "max_completion_tokens"), _number(fields, "max_tokens")),
-    )
+def _has_images(body: bytes) -> bool:
+    """Whether some message has an image.
+
+    In JSON every quote inside a string has a backslash before it, so the word is found as a whole string only. The
+    looks before that are cheap: an image stands in an array within an array, and few texts have an underscore.
+    """
+    return body.find(b"[", body.find(b"[") + 1) > 0 and b'"image_' in body and b'"image_url"' in body
 
 
 def _is_given(fields: Fields, name: str) -> bool:

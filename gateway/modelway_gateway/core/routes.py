@@ -7,7 +7,7 @@ itself (shares, addresses) is in `runtime.Runtime`.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -15,6 +15,8 @@ from modelway_contract import config
 from modelway_gateway.core.conditions import Predicate
 from modelway_gateway.core.records import Reason
 from modelway_gateway.core.series import Series
+
+NO_LIMIT: Final = 2**63
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -62,6 +64,17 @@ class Offer:
     header_lines: bytes
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What a request may need at most. What a model does not state is no limit."""
+
+    tools: bool
+    images: bool
+    json_schema: bool
+    output_tokens: int
+    total_tokens: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Option:
     """A model that may serve at one place of a policy (or called by its own name), filtered as that place demands."""
@@ -74,8 +87,7 @@ class Option:
     """For answers that no backend gave."""
     excluded: Reason | None
     """Why it can never serve here, whatever the request."""
-    has_limits: bool
-    """Whether a request could need more than it can do."""
+    limits: Limits
     series: Series
     """Counts what it serves in its arm."""
     series_apart: Series
@@ -114,8 +126,10 @@ class Rule:
     when: Predicate | None
     targets: tuple[Target, ...]
     cumulative: tuple[int, ...]
-    unfiltered: bool
-    """No filter can exclude any of the targets' models, whatever the request."""
+    limits: Limits
+    """The strictest of all its models'; a request within them is within each."""
+    has_exclusions: bool
+    """Whether some of its models can never serve here."""
     sticky: tuple[str | None, ...]
     """Names of headers, None for the client; the first that the request has is the key."""
     salt: bytes
