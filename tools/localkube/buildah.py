@@ -40,6 +40,16 @@ def building(layout: Layout) -> Iterator[list[str]]:
             shutil.rmtree(runroot, ignore_errors=True)
 
 
+def release(layout: Layout) -> None:
+    """Unmount what a build that was killed left mounted, unless a build is running."""
+    storage = layout.cache / "buildah"
+    if not storage.exists():
+        return
+    with (layout.cache / "buildah.lock").open("w") as lock, contextlib.suppress(BlockingIOError):
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        unmount_under(storage)
+
+
 def pull_base(layout: Layout, words: list[str]) -> None:
     """Bring the base image in from its archive, once for each archive."""
     archive = base_archive(layout)

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from . import (
     base_images,
     build,
+    buildah,
     certs,
     cgroups,
     components,
@@ -81,6 +82,7 @@ def down(layout: Layout) -> None:
     check(layout)
     with alone(layout), step("take the node down"):
         clean(layout)
+        buildah.release(layout)
 
 
 def start_control_plane(layout: Layout) -> images.Importing:
