@@ -23,6 +23,8 @@ _CONNECTION_HEADERS = (
     "accept-encoding", "connection", "content-encoding", "content-length", "content-type", "expect", "host",
     "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade",
 )  # fmt: skip
+_GATEWAY_HEADERS = ("accept",)
+"""Rules may look at these, but to a backend the gateway sets them itself."""
 _LOGIN_HEADERS = ("authorization", "cookie", "proxy-authenticate", "proxy-authorization", "set-cookie")
 _KEY_HEADERS = ("api-key", "x-api-key", "x-auth-token", "x-goog-api-key")
 _KEY_PARAMETERS = (
@@ -99,7 +101,7 @@ CredentialHeader = Annotated[
     Field(min_length=1, max_length=64),
     matching(_HEADER_NAME, "must be a header name of letters, digits and '-'"),
     not_named(
-        _CONNECTION_HEADERS + _LOGIN_HEADERS,
+        _CONNECTION_HEADERS + _GATEWAY_HEADERS + _LOGIN_HEADERS,
         "must not be Authorization (use scheme: Bearer) or a header of the connection;"
         " name the one that the backend reads its key from, such as x-api-key",
     ),
@@ -120,7 +122,7 @@ StaticHeaders = Annotated[
     of_values(NO_KEY),
     keys_matching(_HEADER_NAME, "each header name must be of letters, digits and '-', at most 64"),
     keys_not_in(
-        _CONNECTION_HEADERS + _LOGIN_HEADERS + _KEY_HEADERS,
+        _CONNECTION_HEADERS + _GATEWAY_HEADERS + _LOGIN_HEADERS + _KEY_HEADERS,
         "must not set Authorization, Host, Content-Length or another header of the login or the connection;"
         f" {_KEY_REMEDY}",
     ),
