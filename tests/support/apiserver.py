@@ -78,15 +78,16 @@ class Kube:
 
     def __init__(self, server: ApiServer, session: aiohttp.ClientSession) -> None:
         self.server = server
-        self._session = session
+        self.session = session
+        self.headers = {"Authorization": f"Bearer {ADMIN_TOKEN}"}
 
     async def call(
         self, method: str, path: str, body: Any = None, *, content_type: str = "application/json", expect: bool = True
     ) -> Any:
         """One request; unless told otherwise, one that must succeed."""
-        headers = {"Authorization": f"Bearer {ADMIN_TOKEN}", "Content-Type": content_type}
+        headers = {**self.headers, "Content-Type": content_type}
         data = None if body is None else json.dumps(body)
-        async with self._session.request(method, self.server.url + path, data=data, headers=headers) as answer:
+        async with self.session.request(method, self.server.url + path, data=data, headers=headers) as answer:
             read = await answer.json(content_type=None)
             if expect:
                 assert answer.status < 300, read
