@@ -74,7 +74,13 @@ def a_rollout(name: str = "move", *, rule: str = "all", target: str = "main", **
         "name": name,
         "rule": rule,
         "target": target,
-        "strategy": {"steps": [{"weight": 10}, {"weight": 50}], "interval": "60s", **fields},
+        "strategy": {
+            "steps": [{"weight": 10}, {"weight": 50}],
+            "interval": "60s",
+            "minIntervals": 1,
+            "bake": {"intervals": 2},
+            **fields,
+        },
         "analysis": {
             "metrics": [
                 {

@@ -192,7 +192,7 @@ def _wire_rule(outcome: RuleOutcome) -> tuple[config.Rule, config.Model | None]:
     absent = None
     targets = [_wire_target(target) for target in _serving(outcome.targets)]
     if not targets:
-        ref = outcome.targets[0].situation.ref
+        ref = next((each for each in outcome.targets if not each.usable), outcome.targets[0]).situation.ref
         absent = absent_model(ref.namespace, ref.target.model_ref.name)
         targets = [config.Target(name=ref.target.name, weight=1, stable=absent.key)]
     wire = config.Rule(
