@@ -8,7 +8,7 @@ import pytest
 from modelway_operator.api.conditions import HeldReason
 from modelway_operator.api.rollout_status import RollbackReason, RolloutPhase
 from modelway_operator.core.rollout.model import Counts, EventReason, Measurement, MeasurementRequest
-from modelway_operator.core.rollout.promql import Answer, read
+from modelway_operator.core.rollout.promql import Answer, query_of, read
 
 from tests.playbooks.stage import (
     GATED_ERRORS,
@@ -38,6 +38,7 @@ from tests.playbooks.stage import (
     stable_is,
     wait,
 )
+from tests.unit.modelway_operator.core.rollout.recordings import answer
 
 SLOW_BUT_SURE = an_entry(minIntervals=30, holdDeadline="1h")
 
@@ -246,7 +247,7 @@ def test_a11_back_to_v1_at_50_percent_is_one_turn() -> None:
     assert "the spec points at law-v1" in rollback[0].message
 
 
-def test_a22_entry_and_reference_changed_in_one_commit_is_gated() -> None:
+def test_a22_chosenand_reference_changed_in_one_commit_is_gated() -> None:
     """The serving version is remembered without an entry too, so v2 is no first version."""
     stage = Stage(an_entry(), serving=V1) >> entry(None) >> wait(4)
     assert stage.state is None
@@ -257,7 +258,7 @@ def test_a22_entry_and_reference_changed_in_one_commit_is_gated() -> None:
     stage << at(5) << stable_is(V2)
 
 
-def test_a22_without_an_entry_the_target_moves_at_once_and_is_remembered() -> None:
+def test_a22_without_an_chosenthe_target_moves_at_once_and_is_remembered() -> None:
     """Nothing is gated where nobody asked for it."""
     stage = Stage(an_entry(), serving=V1) >> entry(None) >> points_at(V2) << stable_is(V2).within(2)
 
@@ -288,3 +289,22 @@ def test_a_slow_candidate_is_rolled_back_while_its_errors_are_green() -> None:
     """The share of requests over the objective is a metric like any other, margin included."""
     stage = a_stage(an_entry(metrics=(GUARDED_ERRORS, GATED_TTFT))) >> samples(slow=0.03, stable_slow=0.03)
     stage >> points_at(V2) << at(25) >> samples(slow=0.3) << rolled_back(RollbackReason.GATE_FAILED) << says("ttft")
+
+
+@pytest.mark.parametrize("errors", [0.01, 0.2])
+def test_both_sources_of_metrics_lead_to_the_same_decisions(errors: float) -> None:
+    """The same recorded samples, once through PromQL and once without Prometheus: turn by turn the same plans."""
+    chosen = an_entry(steps=(25,), metrics=(GUARDED_ERRORS, GATED_TTFT), bake=2)
+    direct, asked = a_stage(chosen), a_stage(chosen)
+
+    def ask(request: MeasurementRequest, measured: Measurement) -> Measurement:
+        del measured
+        return read(request, answer(query_of(request), {gateway.name: gateway.scrapes for gateway in asked.gateways}))
+
+    asked >> answers(ask)
+    for stage in (direct, asked):
+        stage >> samples(errors=errors, stable_errors=0.01) >> points_at(V2) >> wait(200)
+
+    assert direct.plans == asked.plans
+    assert direct.state is not None
+    assert direct.state.phase is (RolloutPhase.STABLE if errors == 0.01 else RolloutPhase.ROLLED_BACK)

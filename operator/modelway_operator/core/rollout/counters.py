@@ -8,6 +8,7 @@ stale.
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import NamedTuple
 
 from modelway_contract.names import REQUESTS_TOTAL, Arm, Label, Outcome
@@ -119,10 +120,11 @@ def _total_growth(recordings: Recordings, start: float, end: float, wanted: Call
 
 def _scrapes_around(scrapes: Sequence[Scrape], start: float, end: float) -> Sequence[Scrape]:
     """The scrapes in the window, and the last one at or before its beginning, which is where the counting starts."""
-    first = bisect_right(scrapes, start, key=lambda scrape: scrape.time_seconds)
-    after = bisect_right(scrapes, end, key=lambda scrape: scrape.time_seconds)
-    has_base = first > 0 and scrapes[first - 1].time_seconds > start - LOOKBACK_SECONDS
-    return scrapes[first - 1 if has_base else first : after]
+    times = [scrape.time_seconds for scrape in scrapes]
+    first, after = bisect_right(times, start), bisect_right(times, end)
+    has_base = first > 0 and times[first - 1] > start - LOOKBACK_SECONDS
+    # Recordings are rings, which cannot be sliced.
+    return list(islice(scrapes, first - 1 if has_base else first, after))
 
 
 def _growth(samples: Iterable[tuple[float, float]], start: float) -> float:

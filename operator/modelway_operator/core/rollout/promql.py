@@ -3,9 +3,9 @@
 `increase()` extrapolates to the window's ends: 10 requests become 10.7, and two neighbouring windows overlap in what
 they claim to have seen. So the counts are differences of instant values at the window's two ends, which are whole
 numbers and of which neighbouring windows share the one between them. Where a series began, ended or was reset inside
-the window there is no such difference (or a negative one); there, and only there, `increase()` stands in::
+the window there is no such difference (or a wrong one); there, and only there, `increase()` stands in::
 
-    m{…} - m{…} offset 30s >= 0 or increase(m{…}[30s])
+    m{…} - m{…} offset 30s >= 0 unless resets(m{…}[30s]) > 0 or increase(m{…}[30s])
 
 The rules to know: label values get in only through `=` with escaping and always with the namespace; one query per
 measurement, so that all its figures are of the same moment (it is long: send it by POST); and whatever is not clearly
@@ -244,7 +244,8 @@ def _quoted(value: str) -> str:
 
 
 def _growth(selector: str, window: str) -> str:
-    return f"{selector} - {selector} offset {window} >= 0 or increase({selector}[{window}])"
+    ranged = f"{selector}[{window}]"
+    return f"{selector} - {selector} offset {window} >= 0 unless resets({ranged}) > 0 or increase({ranged})"
 
 
 def _named(expression: str, figure: str) -> str:

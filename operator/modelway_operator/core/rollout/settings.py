@@ -1,13 +1,12 @@
 """A rollout entry with every default resolved, and what of it only the operator can check.
 
-The rule to know: what the API server can check is checked by the types; here is what depends on the install (the
-scrape interval) or on what the gateways export (the histograms' bounds).
+The rule to know: what can be said of an entry alone is said by the types; here is what depends on the install, and
+what would let a rollout promote without anything being judged.
 """
 
 import json
 
-from modelway_contract.names import TPOT_BUCKETS_SECONDS, TTFT_BUCKETS_SECONDS
-from modelway_operator.api.strategy import Metric, MetricRole, Rollout, SloSignal
+from modelway_operator.api.strategy import Metric, MetricRole, Rollout
 from modelway_operator.core.rollout.model import (
     AbsoluteBound,
     Bound,
@@ -22,8 +21,6 @@ from modelway_operator.errors import InvalidObjectError
 
 SCRAPES_PER_INTERVAL = 4
 """An interval must hold so many scrapes, or its counts are mostly those of its neighbours."""
-
-BUCKETS_SECONDS = {SloSignal.TTFT: TTFT_BUCKETS_SECONDS, SloSignal.TPOT: TPOT_BUCKETS_SECONDS}
 
 
 def settings_of(entry: Rollout, scrape_interval_seconds: float) -> RolloutSettings:
@@ -67,16 +64,6 @@ def problems_of(entry: Rollout, scrape_interval_seconds: float) -> tuple[str, ..
             f"rollout {entry.name}: no metric has the role Gate or Guardrail, "
             "so nothing would be judged; give one of them such a role"
         )
-    for metric in entry.analysis.metrics:
-        if metric.slo is None:
-            continue
-        bounds = BUCKETS_SECONDS[metric.slo.signal]
-        if metric.slo.over.seconds not in bounds:
-            nearest = ", ".join(f"{bound:g}s" for bound in bounds)
-            problems.append(
-                f"rollout {entry.name}: metric {metric.name}: slo.over {metric.slo.over} is not a bound of the "
-                f"{metric.slo.signal} histogram; use one of {nearest}"
-            )
     return tuple(problems)
 
 

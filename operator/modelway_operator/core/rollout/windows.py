@@ -64,22 +64,32 @@ def closed_windows(state: RolloutStatus, settings: RolloutSettings, snapshot: Ta
 
 
 def newest_window(state: RolloutStatus, settings: RolloutSettings, snapshot: TargetSnapshot) -> Window | None:
-    """The last interval that is closed: whether it has samples tells a gap from an outage that goes on."""
-    oldest = next(iter(closed_windows(state, settings, snapshot)), None)
-    if oldest is None:
+    """The last interval that is closed, where it is not near: whether it has samples tells a gap from an outage.
+
+    It is only a witness. Right behind the others it could be counted, which would be more than `maxReplay` in one turn.
+    """
+    windows = closed_windows(state, settings, snapshot)
+    if not windows:
         return None
     settled = snapshot.now - SETTLING_SCRAPES * snapshot.scrape_interval_seconds
     end = _boundary_after(settled, settings.interval_seconds) - settings.interval_seconds
-    return Window(round(end - settings.interval_seconds, 3), round(end, 3)) if end > oldest.end else None
+    start = round(end - settings.interval_seconds, 3)
+    return Window(start, round(end, 3)) if start > windows[-1].end else None
 
 
 def open_window(state: RolloutStatus, snapshot: TargetSnapshot) -> Window | None:
-    """What guardrails look at beside the counted intervals: from their end, or from the acknowledgement, until now."""
-    if place_of(state) in {RolloutPhase.PREFLIGHT, RolloutPhase.STABLE}:
-        return None
-    starts = (state.counted_until, state.acknowledged_at, state.step_since)
-    start = next((start for start in starts if start is not None and start < snapshot.now), None)
-    return None if start is None else Window(start, snapshot.now)
+    """What guardrails look at beside the counted intervals; never more than one weight in one window."""
+    match place_of(state):
+        case RolloutPhase.APPLYING | RolloutPhase.PROMOTING:
+            start = state.step_since
+        case RolloutPhase.WARMING:
+            start = state.acknowledged_at
+        case RolloutPhase.SOAKING | RolloutPhase.EVALUATING | RolloutPhase.BAKING:
+            counted = state.counted_until
+            start = counted if counted is not None and counted < snapshot.now else state.acknowledged_at
+        case _:
+            start = None
+    return None if start is None or start >= snapshot.now else Window(start, snapshot.now)
 
 
 def _boundary_at_or_after(seconds: float, interval_seconds: float) -> float:

@@ -49,7 +49,7 @@ def requests_until_rejected(
 
 @pytest.mark.parametrize("rate", [0.002, 0.01, 0.05, 0.5])
 def test_a_candidate_at_the_bound_is_rejected_no_more_often_than_alpha(rate: float) -> None:
-    """Looked at after each of 60 intervals; the hardest case is a candidate exactly at the bound (an equal one at 1)."""
+    """Looked at after each of 60 intervals; the hardest case is one exactly at the bound (an equal one at 1)."""
     rng = random.Random(7)
     rejected = sum(
         requests_until_rejected(rng, candidate_rate=rate, stable_rate=rate, max_ratio=1.0) is not None
