@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from modelway_cli.client import command as client
+from modelway_cli.demo import command as demo
 from modelway_cli.errors import CliError
 from modelway_cli.simulator import command as simulate_llm
 from modelway_cli.standalone import command as run
@@ -24,7 +25,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 
-for module in (run, get, client, simulate_llm, traffic):
+for module in (demo, run, get, client, simulate_llm, traffic):
     module.register(app)
 
 

@@ -12,6 +12,9 @@ from typing import Final, TextIO
 from modelway_cli.standalone.documents import Problem
 from modelway_operator.kinds import Raw
 
+SAME_SECONDS: Final = 60.0
+"""A line that was said less than so long ago is not said again: with short intervals there are many turns a second."""
+
 _OWN_FIELDS: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 
@@ -46,11 +49,13 @@ class Console:
 
 
 class ConsoleHandler(logging.Handler):
-    """What the operator and the gateway log, as lines of the console."""
+    """What the operator and the gateway log, as lines of the console; the same line again only after a while."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, *, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__()
         self._console = console
+        self._clock = clock
+        self._said: dict[str, float] = {}
 
     def emit(self, record: logging.LogRecord) -> None:
         fields = dict(getattr(record, "modelway_fields", {}))
@@ -58,7 +63,12 @@ class ConsoleHandler(logging.Handler):
         if record.exc_info and record.exc_info[0] is not None:
             fields["error"] = record.exc_info[0].__name__
         named = "".join(f" {name}={value}" for name, value in fields.items())
-        self._console.say(f"{record.levelname.capitalize():<7}  {record.getMessage()}{named}")
+        line = f"{record.levelname.capitalize():<7}  {record.getMessage()}{named}"
+        now = self._clock()
+        self._said = {said: at for said, at in self._said.items() if now - at < SAME_SECONDS}
+        if line not in self._said:
+            self._said[line] = now
+            self._console.say(line)
 
 
 def log_to(console: Console, *, verbose: bool) -> None:

@@ -88,6 +88,7 @@ class State:
 
     def keep(self, kind: Kind, raw: Raw) -> None:
         """Write an object down. Raises OSError; what was there before stands then."""
+        (self._path / OBJECTS).mkdir(parents=True, exist_ok=True, mode=0o700)  # somebody may have tidied up
         self._write(self._file(kind, raw), json.dumps(raw, ensure_ascii=False, indent=1))
 
     def drop(self, kind: Kind, raw: Raw) -> None:

@@ -36,17 +36,22 @@ OnSample = Callable[[Sample], None]
 
 
 async def run_traffic(
-    plan: TrafficPlan, on_sample: OnSample | None = None, *, stop: asyncio.Event | None = None
+    plan: TrafficPlan,
+    on_sample: OnSample | None = None,
+    *,
+    stop: asyncio.Event | None = None,
+    enough: asyncio.Event | None = None,
 ) -> TrafficReport:
     """Sends the plan's requests, calls `on_sample` as each ends, and returns what they add up to.
 
-    Setting `stop` ends it early: open requests are dropped and counted as unfinished.
+    Setting `enough` begins no more of them and waits for those that are open. Setting `stop` ends it at once: open
+    requests are dropped and counted as unfinished.
     """
     resolver = await resolve_target(plan)
     connector = aiohttp.TCPConnector(limit=0, resolver=resolver, ttl_dns_cache=None)
     timeout = aiohttp.ClientTimeout(total=plan.timeout_seconds)
     async with aiohttp.ClientSession(connector=connector, timeout=timeout, trust_env=False) as session:
-        return await _Run(plan, session, on_sample, stop or asyncio.Event()).report()
+        return await _Run(plan, session, on_sample, stop or asyncio.Event(), enough or asyncio.Event()).report()
 
 
 class _AnswerTooLargeError(Exception):
@@ -57,12 +62,18 @@ class _Run:
     """One plan on its way."""
 
     def __init__(
-        self, plan: TrafficPlan, session: aiohttp.ClientSession, on_sample: OnSample | None, stop: asyncio.Event
+        self,
+        plan: TrafficPlan,
+        session: aiohttp.ClientSession,
+        on_sample: OnSample | None,
+        stop: asyncio.Event,
+        enough: asyncio.Event,
     ) -> None:
         self._plan = plan
         self._session = session
         self._on_sample = on_sample
         self._stop = stop
+        self._enough = enough
         self._tally = Tally()
         self._in_flight = 0
         self._next_number = 0
@@ -97,6 +108,8 @@ class _Run:
             for number in range(self._plan.scheduled):
                 due = self._start + self._plan.due_seconds(number)
                 await asyncio.sleep(max(0.0, due - self._clock()))
+                if self._enough.is_set():
+                    return
                 if self._in_flight < self._plan.max_in_flight:
                     self._in_flight += 1
                     group.create_task(self._send(number, due))
@@ -112,7 +125,7 @@ class _Run:
         """One client: it sends its next request when it has its answer."""
         last_begin = self._start + self._plan.begin_within_seconds
         most = math.inf if self._plan.requests is None else self._plan.requests
-        while self._next_number < most and self._clock() < last_begin:
+        while self._next_number < most and self._clock() < last_begin and not self._enough.is_set():
             number = self._next_number
             self._next_number += 1
             self._in_flight += 1

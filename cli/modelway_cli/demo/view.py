@@ -1,0 +1,164 @@
+"""The demo as people see it: a panel that is redrawn on a terminal, lines where there is none.
+
+Rule: what is said in the panel only is also in the summary, so that nobody who looks away, or reads a log, misses it.
+"""
+
+from collections.abc import Callable
+from typing import Final, Self
+
+from rich.bar import Bar
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from modelway_cli.demo.figures import Figures, Seen
+from modelway_cli.demo.files import Edit
+from modelway_cli.demo.progress import Progress
+from modelway_cli.demo.timeline import Course
+from modelway_cli.traffic.display import milliseconds
+from modelway_operator.api.rollout_status import RolloutPhase
+
+WIDTH: Final = 96
+BAR_WIDTH: Final = 48
+STABLE, CANDIDATE, GOOD, WARNING, WRONG = "cyan", "magenta", "green", "yellow", "red"
+
+
+class View:
+    """Everything that the demo prints on its way."""
+
+    def __init__(self, console: Console, *, clock: Callable[[], float]) -> None:
+        self._console = console
+        self._clock = clock
+        self._began = clock()
+        self._live: Live | None = None
+        self._last_line = ""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.end_panel()
+
+    @property
+    def is_live(self) -> bool:
+        """Whether there is a terminal to draw on."""
+        return self._console.is_terminal
+
+    def say(self, text: str, style: str = "") -> None:
+        """A line with the time, above the panel."""
+        seconds = int(self._clock() - self._began)
+        self._console.print(
+            Text.assemble((f"{seconds // 60}:{seconds % 60:02}  ", "dim"), (text, style)), soft_wrap=True
+        )
+
+    def show_edit(self, file: str, edit: Edit) -> None:
+        """The line that was changed, as a diff."""
+        self.say(file)
+        self._console.print(Text(f"      - {edit.before}", WRONG), Text(f"\n      + {edit.after}", GOOD), sep="")
+
+    def show(self, course: Course, progress: Progress, figures: Figures, *, title: str) -> None:
+        """Where the rollout stands; off a terminal a line when that has changed."""
+        if self.is_live:
+            if self._live is None:
+                self._live = Live(console=self._console, auto_refresh=False, transient=True)
+                self._live.start()
+            self._live.update(panel(course, progress, figures, title=title), refresh=True)
+            return
+        line = f"{course.candidate} {_weight(course, progress):g} %: {progress.headline}"
+        if line != self._last_line:
+            self._last_line = line
+            self.say(line)
+
+    def end_panel(self) -> None:
+        """Take the panel away; what was said above it stays."""
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+
+
+def panel(course: Course, progress: Progress, figures: Figures, *, title: str) -> RenderableType:
+    """The whole picture of one rollout."""
+    weight = _weight(course, progress)
+    return Panel(
+        Group(
+            Text(progress.headline, _style(progress)),
+            Text(),
+            _shares(course, weight),
+            Text(),
+            _arms(course, figures),
+            Text(),
+            _evidence(progress),
+            Text(),
+            Text(progress.message, "dim", overflow="ellipsis"),
+        ),
+        title=title,
+        title_align="left",
+        width=WIDTH,
+        padding=(1, 2),
+    )
+
+
+def _weight(course: Course, progress: Progress) -> float:
+    """The candidate's share; before its rollout begins and after it was rolled back, none."""
+    if progress.candidate == course.candidate:
+        return progress.weight
+    return 100.0 if progress.stable == course.candidate else 0.0
+
+
+def _style(progress: Progress) -> str:
+    match progress.phase:
+        case RolloutPhase.ROLLING_BACK | RolloutPhase.ROLLED_BACK:
+            return f"bold {WRONG}"
+        case RolloutPhase.HELD | RolloutPhase.PAUSED:
+            return f"bold {WARNING}"
+        case _:
+            return "bold"
+
+
+def _shares(course: Course, weight: float) -> Table:
+    table = Table.grid(padding=(0, 2))
+    for name, role, share, style in (
+        (course.stable, "stable", 100 - weight, STABLE),
+        (course.candidate, "candidate", weight, CANDIDATE),
+    ):
+        bar = Bar(100, 0, share, width=BAR_WIDTH, color=style)
+        table.add_row(Text(name, style), Text(role, "dim"), bar, Text(f"{share:g} %".rjust(6)))
+    return table
+
+
+def _arms(course: Course, figures: Figures) -> Table:
+    table = Table.grid(padding=(0, 3))
+    table.add_row("", *(Text(text.rjust(14), "dim") for text in ("requests", "failed", "first token", "over 1 s")))
+    for name, style in ((course.stable, STABLE), (course.candidate, CANDIDATE)):
+        seen = figures.of(name)
+        table.add_row(
+            Text(name, style),
+            Text(f"{seen.requests:,}".rjust(14)),
+            _share(seen.failed_share, seen),
+            Text(milliseconds(seen.ttft_p50).rjust(14)),
+            _share(seen.slow_share, seen),
+        )
+    return table
+
+
+def _share(value: float | None, seen: Seen) -> Text:
+    if value is None or not seen.requests:
+        return Text("-".rjust(14))
+    return Text(f"{value:.1%}".rjust(14), WRONG if value > 0.01 else "")
+
+
+def _evidence(progress: Progress) -> Table:
+    table = Table.grid(padding=(0, 2))
+    table.add_row(Text("evidence against the candidate; a full bar rolls back", "dim"))
+    rows = Table.grid(padding=(0, 2))
+    for one in progress.evidence:
+        style = GOOD if one.share < 0.34 else WARNING if one.share < 1 else WRONG
+        bar = Bar(1, 0, one.share, width=BAR_WIDTH, color=style, bgcolor="grey23")
+        shown = f"{one.e_value:.2g}" if one.e_value < 1e6 else "over a million"
+        rows.add_row(Text(one.metric), bar, Text(f"{shown} of {one.threshold:g}"))
+    if not progress.evidence:
+        rows.add_row(Text("none yet"))
+    table.add_row(rows)
+    return table
