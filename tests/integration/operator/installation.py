@@ -77,7 +77,8 @@ class Installation:
         self.gateways: list[Gateway] = []
         self.upstream_url = ""
         self.upstream_keys: list[str] = []
-        self.upstream_status = 200
+        self.failing: set[str] = set()
+        """Models whose requests the upstream fails."""
 
     async def __aenter__(self) -> Self:
         await self._grant()
@@ -248,7 +249,8 @@ class Installation:
             choice = {"index": 0, "message": message, "finish_reason": "stop"}
             usage = {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2}
             body = {"id": "x", "object": "chat.completion", "created": 1, "model": asked["model"]}
-            return web.json_response(body | {"choices": [choice], "usage": usage}, status=self.upstream_status)
+            status = 500 if asked["model"] in self.failing else 200
+            return web.json_response(body | {"choices": [choice], "usage": usage}, status=status)
 
         async def models(_: web.Request) -> web.Response:
             return web.json_response({"object": "list", "data": []})

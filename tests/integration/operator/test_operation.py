@@ -16,6 +16,7 @@ from modelway_gateway.admin_listener import server_context
 
 from tests.integration.operator.installation import CLIENT_KEY, UPSTREAM_KEY, Installation, an_installation
 from tests.support.apiserver import ApiServer, Kube
+from tests.support.gateway import a_base, a_push
 from tests.support.waiting import eventually
 
 
@@ -179,6 +180,19 @@ async def test_p8_standby_takes_over_at_once_when_the_leader_ends(install: Insta
     assert first != (await install.lease())["holderIdentity"]
     changed = await install.kube.patch(model, {"spec": {"description": "changed under the next leader"}})
     await install.ready(changed)
+
+
+async def test_f24_gateway_that_was_pushed_to_by_somebody_else_runs_our_config_again(install: Installation) -> None:
+    """It refuses our epoch; the holder of the lease takes a higher one."""
+    await serving(install)
+    (operator,) = install.operators
+    gateway, other = install.gateways
+    await gateway.live.apply_push(a_push(a_base(), epoch=50))
+    assert 401 == (await install.chat("llama"))[0]
+    await eventually(lambda: {gateway.live.status().epoch, other.live.status().epoch} == {51}, within_seconds=20.0)
+
+    assert 200 == (await install.chat("llama"))[0]
+    assert 51 == await operator.metric("modelway_operator_epoch")
 
 
 async def test_f02_former_leader_that_was_stopped_does_nothing_when_it_wakes(install: Installation) -> None:
