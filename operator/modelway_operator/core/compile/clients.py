@@ -66,7 +66,7 @@ def compile_clients(secrets: Mapping[ObjectKey, Secret]) -> Clients:
                 tier=secret.annotations.get(TIER_ANNOTATION, "").strip() or None,
             )
         )
-        sources.append(f"client {key.namespace}/{key.name} {secret.uid} {secret.resource_version}")
+        sources.append(f"client:{key.namespace}/{key.name} {secret.uid} {secret.resource_version}")
     clients.sort(key=lambda client: (client.namespace, client.name))
     return Clients(clients=tuple(clients), sources=tuple(sorted(sources)), findings=tuple(findings))
 

@@ -24,7 +24,7 @@ def test_a_client_is_known_by_the_hash_of_its_key() -> None:
         tier="gold",
     )
     assert (expected,) == found.clients
-    assert ("client team/app uid-secret-team-app 4",) == found.sources
+    assert ("client:team/app uid-secret-team-app 4",) == found.sources
     assert "key-1" not in repr(found)
 
 
