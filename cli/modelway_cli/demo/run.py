@@ -192,8 +192,14 @@ async def _try(
                 view.say(f"{trial.candidate} gets {course.weights[-1][1]:g} %")
         await asyncio.sleep(POLL_SECONDS)
     view.end_panel()
-    verdict = "without a verdict" if course.verdict is None else course.verdict.words
-    view.say(f"{trial.candidate} {verdict}: {course.message}", "green" if course.is_as_expected else "red")
+    if course.verdict is None:
+        view.say(
+            f"{trial.candidate} has no verdict after {TRIAL_INTERVALS} intervals. What modelway run said last:", "red"
+        )
+        view.say(standalone.last_lines())
+    else:
+        style = "green" if course.is_as_expected else "red"
+        view.say(f"{trial.candidate} {course.verdict.words}: {course.message}", style)
     return course
 
 

@@ -20,6 +20,11 @@ from modelway_operator.api.parsing import parse_llmmodel, parse_routingpolicy
 from modelway_operator.errors import InvalidObjectError
 from modelway_operator.kinds import CONFIG_MAP, LLM_MODEL, ROUTING_POLICY, SECRET, Kind, Raw
 
+try:
+    from yaml import CSafeLoader as Reader  # bounded in depth, and fast
+except ImportError:
+    from yaml import SafeLoader as Reader  # type: ignore[assignment]
+
 DEFAULT_NAMESPACE: Final = "default"
 KINDS: Final = (LLM_MODEL, ROUTING_POLICY, SECRET, CONFIG_MAP)
 TYPES: Final[Mapping[Kind, Callable[[Mapping[str, Any]], object]]] = {
@@ -112,12 +117,12 @@ class _MistakeError(Exception):
     """A document that is no object at all."""
 
 
-class _Loader(yaml.SafeLoader):
+class _Loader(Reader):
     """YAML as the API server's strict reading takes it."""
 
     yaml_implicit_resolvers = {  # noqa: RUF012 - yaml's own way
         first: [(tag, pattern) for tag, pattern in resolvers if tag != _TIMESTAMP]
-        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+        for first, resolvers in Reader.yaml_implicit_resolvers.items()
     }
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:

@@ -1,0 +1,1 @@
+"""The standalone runner piece by piece: manifests, objects, the state folder, tables."""
