@@ -212,6 +212,7 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
         logs.event(_log, logging.INFO, "stopping", under_way=gateway.metrics.inflight)
         gateway.stop_being_ready()
         await asyncio.sleep(settings.pre_stop_seconds)
+        logs.event(_log, logging.INFO, "draining", under_way=gateway.metrics.inflight)
     logs.event(_log, logging.INFO, "stopped")
 
 

@@ -81,6 +81,8 @@ async def test_p20_sigterm_finishes_what_is_under_way_and_exits_0(tmp_path: Path
                     assert got.status == 503
                 async with session.post(url, json=asking_for_a_stream(), headers=headers) as late:
                     assert late.status == 200
+                    assert (await event(started, "draining"))["under_way"] == 2
+                    await asyncio.sleep(0.2)  # a stream that is cut off would be by now
                     go_on.set()
                     rest = await stream.content.read()
                     assert (first + rest).endswith(DONE)
