@@ -153,9 +153,7 @@ def outside_address() -> str:
 @contextlib.contextmanager
 def running_apiserver() -> Iterator[ApiServer]:
     """Etcd and kube-apiserver on loopback, with our CRDs."""
-    binary = read_layout().node_binary
-    if not binary.exists():
-        _not_here("the API server is not built: run `make localkube`")
+    binary = _binary()
     with tempfile.TemporaryDirectory(prefix="modelway-apiserver-") as name, contextlib.ExitStack() as stack:
         folder = Path(name)
         ports = free_ports(3)
@@ -166,6 +164,17 @@ def running_apiserver() -> Iterator[ApiServer]:
         _wait_until_ready(server, process)
         _install_crds(server)
         yield server
+
+
+def _binary() -> Path:
+    layout = read_layout()
+    # An API server of an older build is an API server too.
+    builds = [layout.node_binary, *layout.cache.glob("bin-[0-9a-f]*/node")]
+    found = next((build for build in builds if build.exists()), None)
+    if found is None:
+        _not_here("the API server is not built: run `make localkube`")
+        raise AssertionError
+    return found
 
 
 def _not_here(why: str) -> None:

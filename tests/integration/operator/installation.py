@@ -72,6 +72,7 @@ class Installation:
         self._folder = folder
         self._address = outside_address()
         self._stack = contextlib.AsyncExitStack()
+        self._ended = asyncio.Event()
         self.mounts: list[Path] = []
         self.operators: list[Operator] = []
         self.gateways: list[Gateway] = []
@@ -83,11 +84,13 @@ class Installation:
     async def __aenter__(self) -> Self:
         await self._grant()
         await self._start_upstream()
-        kubelet = asyncio.create_task(self._carry_secrets())
-        self._stack.push_async_callback(_cancelled, kubelet)
+        self._kubelet = asyncio.create_task(self._carry_secrets())
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        # Asked to end and not cancelled: a TLS connection that is dropped half-way outlives the test's loop.
+        self._ended.set()
+        await self._kubelet
         for operator in self.operators:
             if operator.process.returncode is None:
                 await operator.end(signal.SIGKILL)
@@ -159,7 +162,7 @@ class Installation:
                 "--kubeconfig", str(self.server.kubeconfig(OPERATOR_TOKEN)),
                 "--health-host", "127.0.0.1", "--health-port", str(port), "--log-level", "debug",
                 *(arguments or ("--metrics-source", "none")),
-                stdout=output, stderr=asyncio.subprocess.STDOUT, env={"PATH": os.environ["PATH"]},
+                stdout=output, stderr=asyncio.subprocess.STDOUT, env={name: os.environ[name] for name in ("PATH", "PYTHONPATH") if name in os.environ},
             )  # fmt: skip
         operator = Operator(process, log, port)
         self.operators.append(operator)
@@ -265,7 +268,7 @@ class Installation:
 
     async def _carry_secrets(self) -> None:
         """What a kubelet does: write a changed Secret into the folders of the pods that mount it."""
-        while True:
+        while not self._ended.is_set():
             content = await self.secret("modelway-gateway-tls")
             for mount in self.mounts:
                 for name, value in content.items():
@@ -275,11 +278,6 @@ class Installation:
             for gateway in self.gateways if content else ():
                 await gateway.admin_listener.refresh()
             await asyncio.sleep(0.1)
-
-
-async def _cancelled(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
 
 
 @contextlib.asynccontextmanager
