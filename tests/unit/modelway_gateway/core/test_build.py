@@ -295,7 +295,7 @@ BACKENDS = changed(
     ),
 )
 MODELS = changed(
-    lambda **fields: a_model("third", **fields),
+    lambda **fields: change(a_model("third"), **fields),
     key=TEXTS,
     namespace=TEXTS,
     name=TEXTS,
