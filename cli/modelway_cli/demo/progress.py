@@ -10,6 +10,7 @@ from typing import Any
 from modelway_cli.demo.scenario import Verdict
 from modelway_operator.api.rollout_status import RolloutPhase, RolloutStatus
 from modelway_operator.api.routingpolicy import RoutingPolicy
+from modelway_operator.api.strategy import Analysis, MetricRole
 from modelway_operator.core.rollout import sequential
 
 
@@ -115,7 +116,7 @@ def read_progress(raw: dict[str, Any]) -> Progress | None:
         intervals_needed=entry.strategy.bake.intervals if baking else entry.strategy.min_intervals,
         stable=_name(state.stable),
         candidate=None if state.candidate is None else _name(state.candidate),
-        evidence=_evidence(state, alpha=entry.analysis.alpha.value, metrics=len(entry.analysis.metrics)),
+        evidence=_evidence(state, entry.analysis),
         decision=_figure(state),
         past=tuple(
             Past(
@@ -131,14 +132,19 @@ def read_progress(raw: dict[str, Any]) -> Progress | None:
     )
 
 
-def _evidence(state: RolloutStatus, *, alpha: float, metrics: int) -> tuple[Evidence, ...]:
+def _evidence(state: RolloutStatus, analysis: Analysis) -> tuple[Evidence, ...]:
+    """Of every metric that judges. At rest, where the tests are gone, what the last decision rested on."""
+    judging = [metric for metric in analysis.metrics if metric.role is not MetricRole.INFO]
+    e_values = {one.name: math.exp(min(sequential.log_e_value(one.worse), 30.0)) for one in state.metrics}
+    if state.decision is not None:
+        e_values.setdefault(state.decision.metric, state.decision.e_value)
     return tuple(
         Evidence(
-            metric=one.name,
-            e_value=math.exp(min(sequential.log_e_value(one.worse), 30.0)),
-            threshold=1 / sequential.split_alpha(alpha, range(metrics)),
+            metric=metric.name,
+            e_value=e_values.get(metric.name, 1.0),
+            threshold=1 / sequential.split_alpha(analysis.alpha.value, judging),
         )
-        for one in state.metrics
+        for metric in judging
     )
 
 

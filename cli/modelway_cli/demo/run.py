@@ -125,7 +125,7 @@ def _introduce(view: View, files: DemoFiles, backends: dict[str, SimulatedLLM], 
     )
     view.say(f"Backends: {places}")
     edit = files.set_interval(options.seconds_per_interval)
-    view.say(f"Manifests: a copy of examples/canary in {files.folder}, with one number changed to be quick:")
+    view.say(f"Manifests: examples/canary, copied to {files.folder}, with one number changed to be quick:")
     view.show_edit(f"  {POLICY}", edit)
 
 
@@ -177,8 +177,8 @@ async def _try(
     clock = asyncio.get_running_loop().time
     before = _progress(standalone)
     course = Course(trial=trial, stable=scenario.FIRST if before is None else before.stable)
-    title = f"{number} of {of}: {course.stable} → {trial.candidate}, {trial.description}"
-    view.say(title, "bold")
+    title = f"{number} of {of}: {course.stable} → {trial.candidate}"
+    view.say(f"{title}, {trial.description}", "bold")
     view.show_edit(f"  {POLICY}", files.set_model(trial.candidate))
     began = clock()
     while course.verdict is None and clock() - began < TRIAL_INTERVALS * options.seconds_per_interval:

@@ -55,7 +55,7 @@ class Trial:
             return "as good as the version before it"
         behaviour = self.behaviour
         return (
-            f"{behaviour.error_rate:.0%} of its requests fail, {behaviour.slow_share:.0%} wait"
+            f"{100 * behaviour.error_rate:g} % of its requests fail, {100 * behaviour.slow_share:g} % wait"
             f" {behaviour.slow_ttft_ms / 1000:g} s for their first token"
         )
 

@@ -8,6 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from modelway_cli.demo.recount import Line
+from modelway_cli.demo.scenario import Verdict
 from modelway_cli.demo.timeline import Course
 
 GOOD, WRONG = "bold green", "bold red"
@@ -76,7 +77,7 @@ def _print_course(console: Console, number: int, course: Course) -> None:
     )
     _line(console, f"   its share   {course.weights_text}  (after {course.moments_text})")
     _line(console, f"   reason      {' '.join(part for part in (course.reason, course.message) if part)}")
-    if course.decision is not None:
+    if course.decision is not None and course.verdict is Verdict.PROMOTED:  # a rollback's reason holds them already
         _line(console, f"   figures     {course.decision}")
 
 
@@ -98,4 +99,4 @@ def _requests(lines: Sequence[Line]) -> Table:
 
 
 def _line(console: Console, text: str, style: str = "") -> None:
-    console.print(Text(text, style), soft_wrap=True)
+    console.print(Text(text, style), soft_wrap=not console.is_terminal)

@@ -3,6 +3,7 @@
 Rule: what is said in the panel only is also in the summary, so that nobody who looks away, or reads a log, misses it.
 """
 
+import textwrap
 from collections.abc import Callable
 from typing import Final, Self
 
@@ -21,7 +22,9 @@ from modelway_cli.traffic.display import milliseconds
 from modelway_operator.api.rollout_status import RolloutPhase
 
 WIDTH: Final = 96
-BAR_WIDTH: Final = 48
+BESIDE_BAR: Final = 40
+"""Columns that are taken by what stands beside a bar."""
+MESSAGE_LINES: Final = 3
 STABLE, CANDIDATE, GOOD, WARNING, WRONG = "cyan", "magenta", "green", "yellow", "red"
 
 
@@ -49,9 +52,9 @@ class View:
     def say(self, text: str, style: str = "") -> None:
         """A line with the time, above the panel."""
         seconds = int(self._clock() - self._began)
-        self._console.print(
-            Text.assemble((f"{seconds // 60}:{seconds % 60:02}  ", "dim"), (text, style)), soft_wrap=True
-        )
+        line = Text.assemble((f"{seconds // 60}:{seconds % 60:02}  ", "dim"), (text, style))
+        # A log keeps its lines whole; a terminal gets them broken between words.
+        self._console.print(line, soft_wrap=not self.is_live)
 
     def show_edit(self, file: str, edit: Edit) -> None:
         """The line that was changed, as a diff."""
@@ -62,9 +65,10 @@ class View:
         """Where the rollout stands; off a terminal a line when that has changed."""
         if self.is_live:
             if self._live is None:
-                self._live = Live(console=self._console, auto_refresh=False, transient=True)
+                self._live = Live(console=self._console, auto_refresh=False)
                 self._live.start()
-            self._live.update(panel(course, progress, figures, title=title), refresh=True)
+            width = min(WIDTH, self._console.width)
+            self._live.update(panel(course, progress, figures, title=title, width=width), refresh=True)
             return
         line = f"{course.candidate} {_weight(course, progress):g} %: {progress.headline}"
         if line != self._last_line:
@@ -72,30 +76,32 @@ class View:
             self.say(line)
 
     def end_panel(self) -> None:
-        """Take the panel away; what was said above it stays."""
+        """Leave the panel as it is and go on under it."""
         if self._live is not None:
             self._live.stop()
             self._live = None
 
 
-def panel(course: Course, progress: Progress, figures: Figures, *, title: str) -> RenderableType:
-    """The whole picture of one rollout."""
+def panel(course: Course, progress: Progress, figures: Figures, *, title: str, width: int) -> RenderableType:
+    """The whole picture of one rollout; always of the same height, so that nothing jumps."""
     weight = _weight(course, progress)
+    bar_width = width - BESIDE_BAR
+    lines = textwrap.wrap(progress.message, width - 6, max_lines=MESSAGE_LINES, placeholder=" …")
     return Panel(
         Group(
             Text(progress.headline, _style(progress)),
             Text(),
-            _shares(course, weight),
+            _shares(course, weight, bar_width),
             Text(),
             _arms(course, figures),
             Text(),
-            _evidence(progress),
+            _evidence(progress, bar_width),
             Text(),
-            Text(progress.message, "dim", overflow="ellipsis"),
+            Text("\n".join(lines + [""] * (MESSAGE_LINES - len(lines))), "dim"),
         ),
         title=title,
         title_align="left",
-        width=WIDTH,
+        width=width,
         padding=(1, 2),
     )
 
@@ -117,27 +123,28 @@ def _style(progress: Progress) -> str:
             return "bold"
 
 
-def _shares(course: Course, weight: float) -> Table:
+def _shares(course: Course, weight: float, bar_width: int) -> Table:
     table = Table.grid(padding=(0, 2))
     for name, role, share, style in (
         (course.stable, "stable", 100 - weight, STABLE),
         (course.candidate, "candidate", weight, CANDIDATE),
     ):
-        bar = Bar(100, 0, share, width=BAR_WIDTH, color=style)
+        bar = Bar(100, 0, share, width=bar_width, color=style)
         table.add_row(Text(name, style), Text(role, "dim"), bar, Text(f"{share:g} %".rjust(6)))
     return table
 
 
 def _arms(course: Course, figures: Figures) -> Table:
     table = Table.grid(padding=(0, 3))
-    table.add_row("", *(Text(text.rjust(14), "dim") for text in ("requests", "failed", "first token", "over 1 s")))
+    headings = (text.rjust(12) for text in ("requests", "failed", "first token", "over 1 s"))
+    table.add_row(Text("clients saw", "dim"), *(Text(text, "dim") for text in headings))
     for name, style in ((course.stable, STABLE), (course.candidate, CANDIDATE)):
         seen = figures.of(name)
         table.add_row(
             Text(name, style),
-            Text(f"{seen.requests:,}".rjust(14)),
+            Text(f"{seen.requests:,}".rjust(12)),
             _share(seen.failed_share, seen),
-            Text(milliseconds(seen.ttft_p50).rjust(14)),
+            Text(milliseconds(seen.ttft_p50).rjust(12)),
             _share(seen.slow_share, seen),
         )
     return table
@@ -145,20 +152,15 @@ def _arms(course: Course, figures: Figures) -> Table:
 
 def _share(value: float | None, seen: Seen) -> Text:
     if value is None or not seen.requests:
-        return Text("-".rjust(14))
-    return Text(f"{value:.1%}".rjust(14), WRONG if value > 0.01 else "")
+        return Text("-".rjust(12))
+    return Text(f"{value:.1%}".rjust(12), WRONG if value > 0.01 else "")
 
 
-def _evidence(progress: Progress) -> Table:
-    table = Table.grid(padding=(0, 2))
-    table.add_row(Text("evidence against the candidate; a full bar rolls back", "dim"))
+def _evidence(progress: Progress, bar_width: int) -> Group:
     rows = Table.grid(padding=(0, 2))
     for one in progress.evidence:
         style = GOOD if one.share < 0.34 else WARNING if one.share < 1 else WRONG
-        bar = Bar(1, 0, one.share, width=BAR_WIDTH, color=style, bgcolor="grey23")
+        bar = Bar(1, 0, one.share, width=bar_width, color=style, bgcolor="grey23")
         shown = f"{one.e_value:.2g}" if one.e_value < 1e6 else "over a million"
-        rows.add_row(Text(one.metric), bar, Text(f"{shown} of {one.threshold:g}"))
-    if not progress.evidence:
-        rows.add_row(Text("none yet"))
-    table.add_row(rows)
-    return table
+        rows.add_row(Text(one.metric.ljust(6)), bar, Text(f"{shown} of {one.threshold:g}"))
+    return Group(Text("evidence against the candidate: a full bar rolls it back", "dim"), rows)
