@@ -25,6 +25,8 @@ class CachedPart(NamedTuple):
 
     key: object
     value: Any
+    uses: tuple[str, ...] = ()
+    """Parts that it was made of."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -65,6 +65,12 @@ def wishes_of(raw: RawObject) -> RawObject:
     return {key: value for key, value in raw.items() if key not in ("metadata", "status")}
 
 
+def identity_of(head: Head) -> RawObject:
+    """The metadata that a spec needs to be read apart from its object."""
+    ref = head.ref
+    return {"namespace": ref.namespace, "name": ref.name, "uid": ref.uid}
+
+
 def digest_of(value: object) -> str:
     """A digest of plain data, whatever the order of keys."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), default=str)

@@ -18,18 +18,35 @@ class Parts:
     def __init__(self, before: Mapping[str, CachedPart]) -> None:
         self._before = before
         self._now: dict[str, CachedPart] = {}
+        self._used: dict[str, None] = {}
         self.made = 0
         """Parts that had to be compiled in this turn."""
 
     def get(self, name: str, key: object, make: Callable[[], T]) -> T:
-        """The part of this name, compiled by `make` unless it was compiled before under the same key."""
+        """The part of this name, compiled by `make` unless it was compiled before from an equal key.
+
+        Parts may be made of parts; one that is taken again keeps those that it was made of for the next change.
+        """
         found = self._now.get(name) or self._before.get(name)
         if found is None or found.key != key:
             self.made += 1
-            found = CachedPart(key, make())
+            outer, self._used = self._used, {}
+            value = make()
+            found = CachedPart(key, value, tuple(self._used))
+            self._used = outer
+        else:
+            self._carry_over(found)
         self._now[name] = found
+        self._used[name] = None
         return cast("T", found.value)
 
     def kept(self) -> Mapping[str, CachedPart]:
         """What the next turn may use."""
         return dict(self._now)
+
+    def _carry_over(self, part: CachedPart) -> None:
+        for name in part.uses:
+            inner = self._before.get(name)
+            if name not in self._now and inner is not None:
+                self._now[name] = inner
+                self._carry_over(inner)

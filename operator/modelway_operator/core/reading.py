@@ -37,9 +37,12 @@ class Reading:
 
 def read_all(snapshot: Snapshot, parts: Parts) -> Reading:
     """Read the install's objects."""
-    inventory = read_inventory(snapshot, parts)
+    sources = (snapshot.install, snapshot.secrets)
+    read_of_models = (*sources, snapshot.models, snapshot.services, snapshot.config_maps, snapshot.memory.valid_models)
+    inventory = parts.get("inventory", read_of_models, partial(read_inventory, snapshot, parts))
+    entries = parts.get("policies", (*sources, snapshot.policies), partial(read_policies, snapshot, parts))
     policies = []
-    for entry in read_policies(snapshot, parts):
+    for entry in entries:
         quiet = quiet_key(entry, inventory, snapshot)
         read = partial(situations_of, entry, inventory, snapshot)
         situations, findings = once(parts, "situations", entry, quiet, read)

@@ -14,7 +14,7 @@ from modelway_operator.api.parsing import parse_llmmodel
 from modelway_operator.core.compile.models import CompiledModel, compile_model, stamp_of
 from modelway_operator.core.compile.versions import model_key, version_of
 from modelway_operator.core.findings import Area, Finding, Kind
-from modelway_operator.core.objects import Head, head_of, wishes_of
+from modelway_operator.core.objects import Head, head_of, identity_of, wishes_of
 from modelway_operator.core.parts import Parts
 from modelway_operator.core.snapshot import ObjectKey, RawObject, Snapshot
 from modelway_operator.errors import InvalidObjectError
@@ -124,7 +124,7 @@ def read_inventory(snapshot: Snapshot, parts: Parts) -> Inventory:
             serving = _read(head, source, parts, "last valid model")
         model, version, duplicate_of = serving.model, serving.version, None
         if model is not None:
-            valid[head.identity] = source
+            valid[head.identity] = {**wishes_of(source), "metadata": identity_of(head)}
             if model.spec.access is Access.DIRECT:
                 holder = holders.setdefault((head.ref.namespace, model.model_name), head.ref.name)
                 duplicate_of = holder if holder != head.ref.name else None
