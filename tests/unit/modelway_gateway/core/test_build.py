@@ -302,7 +302,7 @@ MODELS = changed(
     version=TEXTS,
     public_name=TEXTS,
     parameters=st.lists(st.tuples(TEXTS, TEXTS), max_size=2).map(tuple),
-    backends=st.lists(BACKENDS, max_size=2).map(tuple),
+    backends=st.just(()),
     traffic_state=st.sampled_from(config.TrafficState),
 )
 CONDITIONS = st.recursive(
@@ -338,7 +338,9 @@ NAMES = changed(lambda **fields: change(public(LLAMA), **fields), namespace=TEXT
 BASES = st.builds(
     Base,
     shared_namespaces=st.lists(TEXTS, max_size=2).map(tuple),
-    models=MODELS.map(lambda model: (LLAMA, OTHER, model)),
+    models=st.builds(
+        lambda model, backend: (LLAMA, OTHER, model, a_model("fourth", backends=(backend,))), MODELS, BACKENDS
+    ),
     public_names=st.lists(NAMES, max_size=1).map(tuple),
     policies=st.lists(POLICIES, max_size=1).map(tuple),
 )
