@@ -1,5 +1,7 @@
 """What a decision asks for: pushes, writes and Events, in the order in which they are carried out.
 
+Pushes carry keys, so neither a plan nor a snapshot shows them when it is printed.
+
 Rule: first `push_first`, then `secrets`, then `statuses`, then `push`; whoever carries a plan out stops at the first of
 these four that fails and tries again with the next plan. So a candidate's share falls before anything is written, and
 rises only when the status that announces it is in the API server. Events and counts come last and may fail.
@@ -70,11 +72,11 @@ class Wanted:
 class Plan:
     """All that is to be done now. At rest it holds nothing but `push`, for the heartbeat."""
 
-    push_first: Push | None = None
+    push_first: Push | None = field(default=None, repr=False)
     """Where set, goes out before anything is written: the new config with every rising share still held back."""
     secrets: tuple[SecretWrite, ...] = ()
     statuses: tuple[StatusWrite, ...] = ()
-    push: Push | None = None
+    push: Push | None = field(default=None, repr=False)
     """The complete config; the same as `Snapshot.pushed`, sequence and all, where nothing changed. `None`: refused."""
     refused: str | None = None
     """Why there is no push: the gateways keep what they have."""

@@ -117,7 +117,7 @@ class Snapshot:
     config_maps: Mapping[ObjectKey, ConfigMap] = field(default_factory=dict)
     replicas: tuple[Replica, ...] = ()
     epoch: int = 1
-    pushed: Push | None = None
+    pushed: Push | None = field(default=None, repr=False)
     """The last push that was handed to the gateways under this epoch, whether or not they took it."""
     measurements: Mapping[MeasurementRequest, Measurement] = field(default_factory=dict)
     """Answers to `Wanted.measurements`; what could not be fetched stands here with the reason."""

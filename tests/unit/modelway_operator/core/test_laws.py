@@ -21,7 +21,7 @@ PRESENT = st.sampled_from([None, [], {}, "", 0, 1, True, "x", ["x"], {"x": None}
 CREDENTIALS = st.fixed_dictionaries(
     {"secretRef": st.fixed_dictionaries({"name": NAMES, "key": st.sampled_from(["k", "none"])})}
 )
-LIMITED = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+LIMITED = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 @st.composite

@@ -7,7 +7,7 @@ import pytest
 from modelway_contract.config import Backend, BackendCredential, CredentialUse, Endpoints, Retention, Scheme, Tls
 from modelway_operator.core.snapshot import Address, ObjectKey, Service, ServicePort
 
-from tests.support.builders import a_backend, a_config_map, a_model, a_policy, a_secret
+from tests.support.builders import a_backend, a_client, a_config_map, a_model, a_policy, a_secret
 from tests.support.certificates import CA_PEM
 from tests.support.turns import World, condition, message
 
@@ -233,6 +233,39 @@ def test_a_service_or_port_that_is_not_there(services: dict[ObjectKey, Service],
 
     assert ("False", "ServiceNotFound") == condition(world.model("llama"), "ResolvedRefs")
     assert text in message(world.model("llama"), "ResolvedRefs")
+
+
+@pytest.mark.parametrize("what", ["secret", "service", "config map"])
+def test_what_comes_later_is_found(what: str) -> None:
+    """Whatever was missing; nobody has to touch the model."""
+    secret = a_secret("llm-key", {"token": b"k"})
+    service = (ObjectKey("team", "vllm"), Service(ports=(8000,)))
+    config_map = a_config_map("ca", {"ca.crt": CA_PEM})
+    tls = {"caRef": {"name": "ca", "key": "ca.crt"}}
+    world = with_backend(serviceRef={"name": "vllm", "port": 8000}, credentials=CREDENTIALS, tls=tls)
+    world.secrets = dict([secret] if what != "secret" else [])
+    world.services = dict([service] if what != "service" else [])
+    world.config_maps = dict([config_map] if what != "config map" else [])
+    world.settle()
+    before = condition(world.model("llama"), "ResolvedRefs")
+    world.secrets, world.services, world.config_maps = dict([secret]), dict([service]), dict([config_map])
+    world.settle()
+
+    assert before is not None
+    assert "False" == before[0]
+    assert ("True", "ResolvedRefs") == condition(world.model("llama"), "ResolvedRefs")
+
+
+def test_p25_neither_snapshot_nor_plan_shows_a_key() -> None:
+    """Printed whole, as a careless log line would."""
+    world = with_backend(url="https://x.example.com", credentials=CREDENTIALS)
+    world.secrets = dict([a_secret("llm-key", {"token": b"canary"}), a_client("app", "canary")])
+    plan = world.turn()
+
+    assert plan.push is not None
+    assert plan.push.credentials is not None
+    assert "canary" == plan.push.credentials.backends[0].value
+    assert "canary" not in repr(world.snapshot()) + repr(plan) + repr(world.memory)
 
 
 @pytest.mark.parametrize("data", [None, {}, {"ca.crt": "not PEM"}, {"ca.crt": CA_PEM.replace("MII", "AAA")}])
