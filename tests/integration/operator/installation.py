@@ -154,6 +154,7 @@ class Installation:
         """One more replica."""
         (port,) = free_ports(1)
         log = self._folder / f"operator-{len(self.operators)}.log"
+        environment = {name: os.environ[name] for name in ("PATH", "PYTHONPATH") if name in os.environ}
         with log.open("wb") as output:
             process = await asyncio.create_subprocess_exec(
                 sys.executable, "-m", "modelway_operator",
@@ -162,7 +163,7 @@ class Installation:
                 "--kubeconfig", str(self.server.kubeconfig(OPERATOR_TOKEN)),
                 "--health-host", "127.0.0.1", "--health-port", str(port), "--log-level", "debug",
                 *(arguments or ("--metrics-source", "none")),
-                stdout=output, stderr=asyncio.subprocess.STDOUT, env={name: os.environ[name] for name in ("PATH", "PYTHONPATH") if name in os.environ},
+                stdout=output, stderr=asyncio.subprocess.STDOUT, env=environment,
             )  # fmt: skip
         operator = Operator(process, log, port)
         self.operators.append(operator)
