@@ -45,6 +45,8 @@ DNS_READY = f"http://{NODE_ADDRESS}:{DNS_READY_PORT}/ready"
 def prepare(layout: Layout) -> None:
     """Fill the cache: packages, binaries, images."""
     check(layout)
+    if not layout.binaries.exists():
+        build.find_go()  # before anything is installed in vain
     packages.install_missing()
     build.build_binaries(layout)
     base_images.make_images(layout)
