@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
+from enum import Enum
 from typing import Any
 
 import msgspec
@@ -261,11 +262,54 @@ def test_a_live_part_that_cannot_be_is_refused(name: str) -> None:
 
 # F31: whatever is pushed, only ConfigError comes out.
 
-TEXTS = st.one_of(
-    st.sampled_from(["", "a", "team", "llama", LLAMA.key, OTHER.key, "/v1", "127.0.0.1", "\r\n", "\0", "ü", "x" * 300]),
-    st.text(max_size=8),
-)
-NUMBERS = st.one_of(st.sampled_from([-1, 0, 1, 65535, 65536, 10**9]), st.integers(-(2**63), 2**63 - 1))
+ODD_TEXTS = [
+    "",
+    "a",
+    "team",
+    "llama",
+    LLAMA.key,
+    OTHER.key,
+    "/v1",
+    "127.0.0.1",
+    "\r\n",
+    "\0",
+    "ü",
+    "😀",
+    "[",
+    "x" * 300,
+]
+ODD_NUMBERS = [-(2**63), -1, 0, 1, 65535, 65536, 10**9, 2**63 - 1]
+TEXTS = st.sampled_from(ODD_TEXTS) | st.text(max_size=8)
+NUMBERS = st.sampled_from(ODD_NUMBERS) | st.integers(-(2**63), 2**63 - 1)
+
+
+def odd_bases() -> Iterator[tuple[str, Base]]:
+    """Every field of every kind of object, one at a time, with every odd value of its type."""
+    whole = a_base(LLAMA, OTHER, policies=(a_policy(a_rule(a_target(LLAMA, candidate=OTHER))),))
+    policy, rule = whole.policies[0], whole.policies[0].rules[0]
+    places: list[tuple[msgspec.Struct, Callable[[Any], Base]]] = [
+        (a_backend(), lambda odd: a_base(LLAMA, a_model("x", backends=(odd,)))),
+        (LLAMA, lambda odd: change(whole, models=(odd, OTHER))),
+        (public(LLAMA), lambda odd: change(whole, public_names=(odd,))),
+        (policy, lambda odd: change(whole, policies=(odd,))),
+        (rule, lambda odd: change(whole, policies=(change(policy, rules=(odd,)),))),
+        (rule.targets[0], lambda odd: change(whole, policies=(change(policy, rules=(change(rule, targets=(odd,)),)),))),
+    ]
+    for thing, put in places:
+        for field in thing.__struct_fields__:
+            value = getattr(thing, field)
+            odd: list[Any] = ODD_TEXTS if isinstance(value, str) else ODD_NUMBERS if isinstance(value, int) else []
+            for each in odd if not isinstance(value, Enum | bool) else []:
+                yield f"{type(thing).__name__}.{field} = {each!r:.20}", put(change(thing, **{field: each}))
+
+
+@pytest.mark.parametrize("place", sorted({name.partition(" ")[0] for name, _ in odd_bases()}))
+def test_f31_no_odd_value_of_a_field_breaks_the_loader(place: str) -> None:
+    """Each is either run or refused."""
+    for name, base in odd_bases():
+        if name.startswith(f"{place} "):
+            with suppress(ConfigError):
+                a_runtime(base)
 
 
 def changed(make: Callable[..., Any], **fields: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
