@@ -116,7 +116,8 @@ class Stage:
         requests = measurements_wanted(snapshot)
         self.asked += [(self.now, request) for request in requests]
         plan = advance(replace(snapshot, measurements={request: self._answer(request) for request in requests}))
-        self.state = _written_and_read(plan.state) if self.forgetful else plan.state
+        if plan.state is not self.state:
+            self.state = _written_and_read(plan.state) if self.forgetful else plan.state
         self.serving = plan.stable or self.serving
         self.events += plan.events
         self.plan = plan

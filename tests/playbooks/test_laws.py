@@ -82,7 +82,7 @@ STARTS: dict[str, tuple[Sight, ...]] = {
     "baking": (in_phase(RolloutPhase.BAKING),),
 }
 PLAYS = st.tuples(st.sampled_from(sorted(STARTS)), SCRIPTS)
-PATIENT = settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+PATIENT = settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 Play = tuple[str, list[tuple[str, int]]]
@@ -99,7 +99,7 @@ WITHOUT_TRAFFIC = {
 def a_short_rollout(start: str, *, forgetful: bool = False) -> Stage:
     """A rollout that gets somewhere within a few dozen ticks."""
     quick = an_entry(
-        steps=(5, 50), metrics=(GUARDED_ERRORS, GATED_ERRORS), minIntervals=1, minSamples=5, bake=2, holdDeadline="3m"
+        steps=(5, 50), metrics=(GUARDED_ERRORS, GATED_ERRORS), minIntervals=2, minSamples=50, bake=2, holdDeadline="3m"
     )
     stage = a_stage(quick, forgetful=forgetful) >> points_at(V2)
     for sight in STARTS[start]:
