@@ -11,7 +11,9 @@ the bottom:
 - `sequential`  the statistical test
 - `promql`, `counters`  two ways to the same measurement
 - `windows`     which intervals are closed, and which are lost
-- `verdicts`    measurements and evidence into a verdict
 - `wanted`      what has to be measured
-- `checks`, `effects`, `advance`  the decision
+- `verdicts`, `evaluation`  counts into evidence, evidence into a verdict
+- `view`, `candidates`, `steps`, `checks`  what may have happened, and what is asked first
+- `effects`, `announcements`  what changes with it, and what is told
+- `advance`     the decision
 """
