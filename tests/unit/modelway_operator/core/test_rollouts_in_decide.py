@@ -138,6 +138,25 @@ def test_without_an_entry_a_target_switches_at_once_and_a_warning_says_so() -> N
     assert [("Warning", "TargetSwitched")] == [(event.severity, event.reason) for event in world.events]
 
 
+def test_a_model_edited_in_place_switches_targets_without_an_entry_and_direct_callers() -> None:
+    """The policy is not touched, and still gets the new version; a warning names it."""
+    world = World(models=[a_model("v1")], policies=[a_policy(rules=pointing_at("v1"))])
+    world.settle()
+    before = world.pushed
+    world.edit_model("v1", parameters={"temperature": "0.2"})
+    world.settle()
+    after = world.pushed
+
+    assert before is not None
+    assert after is not None
+    assert before.base is not None
+    assert after.base is not None
+    (model,) = after.base.models
+    assert model.key != before.base.models[0].key
+    assert model.key == after.base.policies[0].rules[0].targets[0].stable == after.base.public_names[0].model
+    assert ["TargetSwitched"] == [event.reason for event in world.events]
+
+
 def test_an_entry_that_does_not_work_here_holds_its_target() -> None:
     """Were it ignored, the candidate would get all traffic at once."""
     world = a_world()
