@@ -7,6 +7,7 @@ import socket
 
 import pytest
 
+from modelway_gateway.upstream.exchange import LiveExchange
 from modelway_gateway.upstream.interface import FailureKind
 
 from tests.integration.gateway.upstream.calls import RecordingSink, a_caller, an_origin, until
@@ -189,11 +190,28 @@ async def test_f42_a_stall_after_content_began_meets_the_idle_time_out() -> None
         exchange, sink = caller.start(an_origin(upstream.port, first_token=0.2, idle=0.5))
         await sink.got_data.wait()
         exchange.content_began()
-        await sink.over.wait()
+        await until(sink.over.is_set, within_seconds=10)
 
         assert sink.kind is FailureKind.IDLE_TIMEOUT
         assert sink.failure is not None
         assert sink.failure.message == "backend 'b' sent nothing for 0.5 s in mid-answer."
+
+
+async def test_f42_a_stall_is_noticed_in_time_however_long_the_first_token_might_have_taken() -> None:
+    """The sweep looks again earlier than it meant to."""
+    async with (
+        raw_upstream(answering_then_waiting(SSE_HEAD + chunked(b"data: a\n\n"))) as upstream,
+        a_caller() as caller,
+    ):
+        exchange, sink = caller.start(an_origin(upstream.port, first_token=20, idle=0.3))
+        loop = asyncio.get_running_loop()
+        assert isinstance(exchange, LiveExchange)
+        await until(lambda: exchange.check_at > loop.time() + 10)  # a sweep has looked
+        await sink.got_data.wait()
+        exchange.content_began()
+        await until(sink.over.is_set, within_seconds=10)
+
+        assert sink.kind is FailureKind.IDLE_TIMEOUT
 
 
 async def test_f44_a_drip_meets_the_total_time_out() -> None:
