@@ -13,6 +13,10 @@ from modelway_operator.telemetry import Health, Metrics, RolloutFigures, serve_h
 from tests.support.ports import free_ports
 
 
+CANARY = "".join(["can", "ary of an object"])
+"""Not a literal where it is used: a traceback shows the lines of the code."""
+
+
 @pytest.fixture
 def restored() -> Iterator[None]:
     """Logging is the process's; a test gives it back."""
@@ -31,7 +35,7 @@ def fail(text: str) -> None:
 
 def log_a_failure(name: str) -> None:
     try:
-        fail("canary of an object")
+        fail(CANARY)
     except ValueError:
         logging.getLogger(name).exception("it failed")
 
