@@ -38,7 +38,8 @@ class Course:
             self.verdict, self.verdict_at, self.reason = past.verdict, seconds, past.reason
             self.message = progress.message or past.message
             weight = 100.0 if past.verdict is Verdict.PROMOTED else 0.0
-        if progress.decision is not None:
+        is_its_own = self.verdict is not None or progress.candidate == self.candidate
+        if is_its_own and progress.decision is not None:
             self.decision = progress.decision
         if weight is not None and weight != self.weights[-1][1]:
             self.weights.append((seconds, weight))

@@ -41,6 +41,7 @@ POLL_SECONDS: Final = 0.5
 SETTLE_SECONDS: Final = 0.1
 """A folder is read once it has not changed for so long: an editor may be in the middle of it."""
 LONGEST_SETTLING_SECONDS: Final = 2.0
+READY_POLL_SECONDS: Final = 0.02
 SHORTEST_SCRAPE_SECONDS: Final = 0.05
 GRACE_SECONDS: Final = 10.0
 NAMESPACE: Final = "default"
@@ -111,7 +112,7 @@ async def _run(options: Options, settings: Settings, state: State, console: Cons
     async with contextlib.AsyncExitStack() as exits:
         gateway = await _open_gateway(options, exits)
         tasks = await _start(options, settings, state, console, gateway, exits)
-        announce(options, state, console, gateway)
+        announcing = asyncio.create_task(_announce(options, state, console, gateway), name="announce")
         ending = asyncio.create_task(ended.wait(), name="signals")
         done, _ = await asyncio.wait({*tasks, ending}, return_when=asyncio.FIRST_COMPLETED)
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -119,7 +120,7 @@ async def _run(options: Options, settings: Settings, state: State, console: Cons
             loop.add_signal_handler(number, os._exit, 130)
         if ending in done:
             console.say("Ending: answers under way are finished first")
-        await _cancel(*tasks, ending)
+        await _cancel(*tasks, announcing, ending)
         for task in done - {ending}:
             task.result()  # It never returns: what ended it is a fault of ours
 
@@ -244,8 +245,10 @@ async def _tick(alarm: Alarm, seconds: float) -> None:
         alarm.ring()
 
 
-def announce(options: Options, state: State, console: Console, gateway: Gateway) -> None:
-    """Say where everything is."""
+async def _announce(options: Options, state: State, console: Console, gateway: Gateway) -> None:
+    """Say where everything is, once there is a config: whoever reads it may send requests at once."""
+    while not gateway.is_ready:  # noqa: ASYNC110 - a gateway has no event to wait for
+        await asyncio.sleep(READY_POLL_SECONDS)
     running = Running(pid=os.getpid(), client_url=f"{gateway.client_url}/v1", metrics_url=gateway.metrics_url)
     state.announce(running)
     console.say(f"Serving {options.folder} at {running.client_url}")
