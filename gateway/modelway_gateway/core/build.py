@@ -15,14 +15,14 @@ from typing import Final
 import msgspec
 
 from modelway_contract import config
-from modelway_contract.config import FindingOnGateway, Rejection, TrafficState
+from modelway_contract.config import FindingOnGateway, Rejection
 from modelway_contract.names import Arm
 from modelway_gateway.core.conditions import compile_when
 from modelway_gateway.core.features import Caller
 from modelway_gateway.core.heads import chat_head, complaints, header_line, is_field_value, probe_head
-from modelway_gateway.core.records import Reason
+from modelway_gateway.core.options import CAPABILITIES, option_for, strictest
 from modelway_gateway.core.route import NameTable
-from modelway_gateway.core.routes import NO_LIMIT, Backend, Limits, Model, Offer, Option, Policy, Rule, SplitKey, Target
+from modelway_gateway.core.routes import Backend, Model, Option, Policy, Rule, SplitKey, Target
 from modelway_gateway.core.series import Series, SeriesKey
 from modelway_gateway.errors import ConfigError
 
@@ -30,14 +30,7 @@ OriginMaker = Callable[[config.Backend], object]
 """Makes what the upstream floor calls; a ValueError says why it cannot (its text is shown)."""
 SeriesSource = Callable[[SeriesKey], Series]
 
-_CAPABILITIES: Final = {
-    "tools": lambda can: can.tools,
-    "jsonSchema": lambda can: can.json_schema,
-    "reasoning": lambda can: can.reasoning,
-    "embeddings": lambda can: can.embeddings,
-}
 _MAX_CONDITION_DEPTH: Final = 8
-_RETENTION_RANK: Final = {config.Retention.NONE: 0, config.Retention.LIMITED: 1, config.Retention.UNKNOWN: 2}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -276,7 +269,7 @@ class Builder:
             series = self._series(
                 SeriesKey(model.namespace, "", "", "", model.name, model.version, Arm.NONE),
             )
-            option = _option(model, config.Require(), series, series, ())
+            option = option_for(model, config.Require(), series, series, ())
         self._now.direct[key] = (model, option)
         return option
 
@@ -322,7 +315,7 @@ class Builder:
             elif target.candidate == target.stable:
                 self._reject(f"{path}.targets[{index}]", "same_model", "candidate and stable are the same")
         for name in rule.require.capabilities:
-            if name not in _CAPABILITIES:
+            if name not in CAPABILITIES:
                 self._reject(f"{path}.require.capabilities", "unknown_capability", "this gateway does not know it")
         if rule.when is not None:
             for message in _condition_complaints(rule.when, 1):
@@ -356,7 +349,7 @@ class Builder:
             when=compile_when(wire.when, namespace=policy.namespace) if wire.when is not None else None,
             targets=targets,
             cumulative=tuple(accumulate(each.weight for each in targets)),
-            limits=_strictest([each.limits for each in options]),
+            limits=strictest([each.limits for each in options]),
             has_exclusions=any(each.excluded is not None for each in options),
             sticky=tuple(each.header.lower() if each.header is not None else None for each in wire.sticky),
             salt=f"{policy.namespace}\0{policy.name}\0{wire.name}\0".encode("utf-8", "replace"),
@@ -371,7 +364,7 @@ class Builder:
             labels = SeriesKey(policy.namespace, policy.name, rule.name, wire.name, model.name, model.version, Arm.NONE)
             apart = self._series(labels)
             series = self._series(labels._replace(arm=arm)) if arm is not Arm.NONE else apart
-            return _option(model, rule.require, series, apart, (lines,))
+            return option_for(model, rule.require, series, apart, (lines,))
 
         rollout = wire.rollout_id or ""
         has_candidate = wire.candidate is not None
@@ -383,58 +376,6 @@ class Builder:
             split=SplitKey(policy.namespace, policy.name, rule.name, wire.name, rollout) if has_candidate else None,
             salt=f"{rollout}\0".encode("utf-8", "replace"),
         )
-
-
-def _option(model: Model, require: config.Require, series: Series, apart: Series, lines: tuple[bytes, ...]) -> Option:
-    allowed = [
-        each for each in model.backends if not require.jurisdictions or each.jurisdiction in require.jurisdictions
-    ]
-    weighted = [each for each in allowed if each.weight]
-    own = header_line("x-modelway-model", model.public_name)
-    can = model.capabilities
-    return Option(
-        model=model,
-        offers=tuple(
-            Offer(each, b"".join((own, header_line("x-modelway-backend", each.name), *lines))) for each in weighted
-        ),
-        cumulative=tuple(accumulate(each.weight for each in weighted)),
-        header_lines=own + b"".join(lines),
-        excluded=_exclusion(model, require, allowed=bool(allowed), weighted=bool(weighted)),
-        limits=Limits(
-            tools=can.tools is not False,
-            images="Image" in can.input,
-            json_schema=can.json_schema is not False,
-            output_tokens=NO_LIMIT if can.max_output_tokens is None else can.max_output_tokens,
-            total_tokens=NO_LIMIT if can.context_window is None else can.context_window,
-        ),
-        series=series,
-        series_apart=apart,
-    )
-
-
-def _strictest(limits: list[Limits]) -> Limits:
-    return Limits(
-        tools=all(each.tools for each in limits),
-        images=all(each.images for each in limits),
-        json_schema=all(each.json_schema for each in limits),
-        output_tokens=min(each.output_tokens for each in limits),
-        total_tokens=min(each.total_tokens for each in limits),
-    )
-
-
-def _exclusion(model: Model, require: config.Require, *, allowed: bool, weighted: bool) -> Reason | None:
-    """Why this model can never serve here. What a rule requires must be stated; silence does not satisfy it."""
-    if model.traffic_state is TrafficState.DISABLED:
-        return Reason.DISABLED
-    if model.traffic_state is TrafficState.DRAINING:
-        return Reason.DRAINING
-    if not allowed:
-        return Reason.JURISDICTION
-    if not all(_CAPABILITIES[name](model.capabilities) for name in require.capabilities):
-        return Reason.CAPABILITY
-    if require.retention is not None and _RETENTION_RANK[model.retention] > _RETENTION_RANK[require.retention]:
-        return Reason.RETENTION
-    return None if weighted else Reason.NO_BACKEND
 
 
 def _as_raw(text: str) -> msgspec.Raw | None:
