@@ -282,6 +282,26 @@ async def test_f32_answer_that_never_ends_is_given_up(
     assert time.monotonic() - started < 5.0
 
 
+async def test_f32_thread_that_met_an_endless_answer_is_free_again(
+    fake: FakePrometheus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An answer that drips holds one of few threads, but only until its time is over."""
+    monkeypatch.setattr(metrics, "THREADS", 1)
+    monkeypatch.setattr(metrics, "QUERY_SECONDS", 0.4)
+    monkeypatch.setattr(metrics, "FETCH_SECONDS", 0.5)
+    fake.handler = drip
+    async with a_source(fake.url) as source:
+        await source.fetch([a_request()])
+        assert not source.health.available
+        fake.handler = None
+
+        async def is_back() -> bool:
+            await source.check()
+            return source.health.available
+
+        await eventually(is_back, within_seconds=5.0)
+
+
 async def test_f32_source_that_is_gone_is_not_waited_for_again(fake: FakePrometheus) -> None:
     """After a fetch without any answer the next one answers at once, until the source was seen alive."""
     fake.status = 503
