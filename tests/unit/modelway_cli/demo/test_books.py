@@ -1,0 +1,84 @@
+"""The demo's books: what clients saw, what became of the rollouts, and what is not as it should be."""
+
+import pytest
+
+from modelway_cli.demo.figures import Figures
+from modelway_cli.demo.recount import faults, recount
+from modelway_cli.demo.scenario import BAD, GOOD, Trial, Verdict, trials
+from modelway_cli.demo.timeline import Course
+from modelway_cli.simulator.stats import StatsView
+from modelway_cli.traffic.report import Sample
+
+
+def a_sample(model: str | None = "chat-v1", *, ok: bool = True, ttft: float | None = None) -> Sample:
+    return Sample(number=0, stream=ttft is not None, model=model, error=None if ok else "e", ttft_seconds=ttft)
+
+
+def stats(ok: int, failed: int = 0) -> StatsView:
+    by_outcome = {"ok": ok, "status": failed}
+    return StatsView(received=ok + failed, by_model={}, by_outcome=by_outcome, open_streams=0, cancelled=0)
+
+
+def a_course(*, bad: bool = False, verdict: Verdict | None = None) -> Course:
+    trial = Trial(candidate="chat-v3" if bad else "chat-v2", behaviour=BAD if bad else GOOD)
+    return Course(trial=trial, stable="chat-v1", verdict=verdict)
+
+
+def figures_of(*samples: Sample) -> Figures:
+    figures = Figures()
+    for sample in samples:
+        figures.take(sample)
+    return figures
+
+
+GOOD_COURSE = a_course(verdict=Verdict.PROMOTED)
+BAD_COURSE = a_course(bad=True, verdict=Verdict.ROLLED_BACK)
+
+
+def test_swapping_behaviours_swaps_what_is_expected() -> None:
+    """The verdict follows from the behaviour and not from the name."""
+    straight, swapped = trials(swap=False), trials(swap=True)
+
+    assert [Verdict.PROMOTED, Verdict.ROLLED_BACK] == [trial.expected for trial in straight]
+    assert [Verdict.ROLLED_BACK, Verdict.PROMOTED] == [trial.expected for trial in swapped]
+    assert [trial.candidate for trial in straight] == [trial.candidate for trial in swapped]
+
+
+def test_figures_tell_the_versions_apart() -> None:
+    """By who answered; slow ones are those over a second."""
+    figures = figures_of(a_sample(ttft=0.5), a_sample(ttft=1.5), a_sample(ok=False), a_sample("chat-v2"))
+    stable, candidate = figures.of("chat-v1"), figures.of("chat-v2")
+
+    assert (3, 1, 1, 2) == (stable.requests, stable.failed, stable.slow, stable.streams)
+    assert (0.5, 1 / 3) == (stable.slow_share, stable.failed_share)
+    assert (1, 0, None, None) == (candidate.requests, candidate.failed, candidate.slow_share, candidate.ttft_p50)
+
+
+def test_books_that_agree_are_no_fault() -> None:
+    """The bad version's failures are what it is there for."""
+    lines = recount(
+        figures_of(a_sample(), a_sample("chat-v3", ok=False), a_sample("chat-v3")),
+        {"chat-v1": stats(1), "chat-v2": stats(0), "chat-v3": stats(1, 1)},
+    )
+
+    assert [] == faults([GOOD_COURSE, BAD_COURSE], lines)
+
+
+@pytest.mark.parametrize(
+    ("courses", "samples", "backend", "says"),
+    [
+        ([a_course(verdict=Verdict.ROLLED_BACK)], [], stats(0), "expected to be promoted, and was rolled back"),
+        ([a_course(bad=True, verdict=Verdict.PROMOTED)], [], stats(0), "expected to be rolled back, and was promoted"),
+        ([a_course()], [], stats(0), "and was not decided on"),
+        ([GOOD_COURSE], [a_sample(ok=False)], stats(0, 1), "1 requests failed on chat-v1, which never fails"),
+        ([GOOD_COURSE], [a_sample()], stats(2), "clients count 1 requests of chat-v1 (0 failed), the backend 2"),
+        ([GOOD_COURSE], [a_sample(None, ok=False)], stats(0), "1 requests were answered by no version at all"),
+    ],
+)
+def test_whatever_does_not_add_up_is_a_fault(
+    courses: list[Course], samples: list[Sample], backend: StatsView, says: str
+) -> None:
+    """And so the demo ends with status 1 and says what it was."""
+    (fault,) = faults(courses, recount(figures_of(*samples), {"chat-v1": backend}))
+
+    assert says in fault
