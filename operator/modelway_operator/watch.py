@@ -88,6 +88,8 @@ class Watch:
                 clusterwide=not namespaces,
                 namespaces=namespaces,
                 standalone=True,
+                # Never used without peering; kopf would otherwise ask for a user's name, which a container has not.
+                identity=self._settings.identity,  # type: ignore[arg-type]  # a NewType of str that kopf keeps to itself
                 stop_flag=flag,
             )
         finally:

@@ -8,8 +8,8 @@ import tempfile
 from pathlib import Path
 
 from .archives import Image, write_archive, write_layer
+from .build import build_prometheus
 from .layout import BASE_IMAGE, PAUSE_IMAGE, PROMETHEUS_IMAGE, Layout
-from .packages import fetch_prometheus
 from .shell import run, step
 
 RELEASE = "trixie"
@@ -26,7 +26,7 @@ def make_images(layout: Layout) -> list[Path]:
     """The archives, made when the cache lacks them: pause, which every pod needs, and all others."""
     folder = layout.image_archives
     folder.mkdir(parents=True, exist_ok=True)
-    pause, others = folder / f"pause-{layout.binaries.name}.tar", folder / "others.tar"
+    pause, others = folder / f"pause-{layout.binaries.name}.tar", folder / f"others-{layout.prometheus_binary.name}.tar"
     if not pause.exists():
         make_pause(layout, pause)
     if not others.exists():
@@ -63,12 +63,11 @@ def base_archive(layout: Layout) -> Path:
 
 
 def make_others(layout: Layout, base: Image, target: Path) -> None:
-    """The base, and on top of it, for it wants a C library, Debian's Prometheus."""
-    programs = fetch_prometheus(layout)
+    """The base, and on top of it, for people who want a shell there, Prometheus."""
+    program = build_prometheus(layout)
     with tempfile.TemporaryDirectory(dir=layout.cache) as scratch:
         layer = Path(scratch) / "layer.tar"
-        files = {f"usr/bin/{name}": programs / name for name in ("prometheus", "promtool")}
-        write_layer(layer, files, folders=["prometheus"])
+        write_layer(layer, {"usr/bin/prometheus": program}, folders=["prometheus"])
         config = {
             "Env": [PATH_VARIABLE],
             "Entrypoint": ["/usr/bin/prometheus"],

@@ -16,6 +16,7 @@ from .errors import LocalkubeError
 FOLDER = Path(__file__).resolve().parent
 REPOSITORY = FOLDER.parents[1]
 NODE_SOURCE = FOLDER / "node"
+PROMETHEUS_SOURCE = FOLDER / "prometheus"
 
 NODE_NAME = "localkube"
 BRIDGE = "modelway0"
@@ -57,7 +58,7 @@ class Layout:
 
     @property
     def binaries(self) -> Path:
-        return self.cache / f"bin-{node_digest()}"
+        return self.cache / f"bin-{source_digest(NODE_SOURCE)}"
 
     @property
     def node_binary(self) -> Path:
@@ -66,6 +67,11 @@ class Layout:
     @property
     def helm_binary(self) -> Path:
         return self.binaries / "helm"
+
+    @property
+    def prometheus_binary(self) -> Path:
+        """Ours, for pods; the folder of commands has Debian's."""
+        return self.cache / f"prometheus-{source_digest(PROMETHEUS_SOURCE)}"
 
     @property
     def commands(self) -> Path:
@@ -129,11 +135,11 @@ def read_layout() -> Layout:
     return Layout(cache=cache.absolute(), state=state.absolute())
 
 
-def node_digest() -> str:
-    """What the binaries are made from, in twelve characters: go.sum pins every dependency, the rest is ours."""
+def source_digest(source: Path) -> str:
+    """What a binary is made from, in twelve characters: go.sum pins every dependency, the rest is ours."""
     digest = hashlib.sha256()
-    for path in sorted(NODE_SOURCE.rglob("*")):
+    for path in sorted(source.rglob("*")):
         if path.suffix in {".go", ".mod", ".sum"}:
-            digest.update(str(path.relative_to(NODE_SOURCE)).encode())
+            digest.update(str(path.relative_to(source)).encode())
             digest.update(path.read_bytes())
     return digest.hexdigest()[:12]
