@@ -11,6 +11,7 @@ COPY contract contract
 COPY operator operator
 COPY gateway gateway
 COPY cli cli
+COPY examples/canary examples/canary
 RUN /build/bin/pip wheel --no-deps --no-build-isolation --wheel-dir /dist .
 
 # PYTHONSAFEPATH: the working directory is never on the import path, whatever stands in it.

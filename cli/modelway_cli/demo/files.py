@@ -6,6 +6,7 @@ not there, or there twice, is an error and never a guess.
 
 import re
 import shutil
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -27,9 +28,9 @@ class Edit:
 
 
 def examples_folder() -> Path:
-    """examples/canary, of the source tree or of the installed package."""
-    here = Path(__file__).resolve()
-    for folder in (here.parents[3] / "examples" / "canary", here.parent / "canary"):
+    """examples/canary, of the source tree or as it was installed."""
+    source, installed = Path(__file__).resolve().parents[3], Path(sys.prefix) / "share" / "modelway"
+    for folder in (source / "examples" / "canary", installed / "examples" / "canary"):
         if (folder / POLICY).is_file():
             return folder
     raise CliError("examples/canary is not here; run the demo from a checkout of the repository (make demo)")
