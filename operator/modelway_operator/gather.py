@@ -243,7 +243,7 @@ class Gatherer:
                 for endpoint in raw.get("endpoints") or ():
                     address = endpoint["addresses"][0]
                     pod = (endpoint.get("targetRef") or {}).get("name") or address
-                    by_pod.setdefault(pod, (Endpoint(pod=pod, address=address, port=number), _is_ready(endpoint)))
+                    by_pod.setdefault(pod, (Endpoint(pod=pod, address=address, port=number), _serves(endpoint)))
         return dict(by_pod.values())
 
 
@@ -280,6 +280,13 @@ def _port_numbers(one: Raw, name: str) -> list[int]:
 def _is_ready(endpoint: Raw) -> bool:
     # The API's own reading: what is not said counts as ready.
     return (endpoint.get("conditions") or {}).get("ready") is not False
+
+
+def _serves(endpoint: Raw) -> bool:
+    """Whether the pod itself is ready: where a Service publishes all of its pods, `ready` is said of each."""
+    conditions = endpoint.get("conditions") or {}
+    serving = conditions.get("serving")
+    return (_is_ready(endpoint) if serving is None else bool(serving)) and not conditions.get("terminating")
 
 
 def _rejection(report: Report) -> str | None:

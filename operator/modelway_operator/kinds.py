@@ -42,7 +42,7 @@ SERVICE: Final = Kind(group="", version="v1", plural="services", name="Service")
 ENDPOINT_SLICE: Final = Kind(group="discovery.k8s.io", version="v1", plural="endpointslices", name="EndpointSlice")
 CONFIG_MAP: Final = Kind(group="", version="v1", plural="configmaps", name="ConfigMap")
 LEASE: Final = Kind(group="coordination.k8s.io", version="v1", plural="leases", name="Lease")
-EVENT: Final = Kind(group="events.k8s.io", version="v1", plural="events", name="Event")
+EVENT: Final = Kind(group="", version="v1", plural="events", name="Event")
 
 WATCHED: Final = (LLM_MODEL, ROUTING_POLICY, SECRET, SERVICE, ENDPOINT_SLICE)
 """Kinds that are listed and watched whole. ConfigMaps are not: they are read one by one, by the names models give."""

@@ -20,7 +20,7 @@ SAME_SECONDS: Final = 600.0
 """The same Event about the same object within this time is told once."""
 PER_MINUTE: Final = 120
 REMEMBERED: Final = 4096
-MAX_NOTE: Final = 1024
+MAX_MESSAGE: Final = 1024
 
 logger = logging.getLogger(__name__)
 
@@ -63,20 +63,22 @@ class Events:
                 "namespace": about.namespace,
                 "name": f"{about.name[:200]}.{digest}{int(moment.timestamp() * 1000):x}",
             },
-            "eventTime": moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
-            "reportingController": FIELD_MANAGER,
-            "reportingInstance": self._instance[:128],
-            "type": str(event.severity),
-            "reason": event.reason[:128],
-            "action": event.reason[:128],
-            "note": event.message[:MAX_NOTE],
-            "regarding": {
+            "involvedObject": {
                 "apiVersion": about.kind.api_version,
                 "kind": str(about.kind),
                 "namespace": about.namespace,
                 "name": about.name,
                 "uid": about.uid,
             },
+            "type": str(event.severity),
+            "reason": event.reason[:128],
+            "message": event.message[:MAX_MESSAGE],
+            "count": 1,
+            "firstTimestamp": moment.strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "lastTimestamp": moment.strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "source": {"component": FIELD_MANAGER},
+            "reportingComponent": FIELD_MANAGER,
+            "reportingInstance": self._instance[:128],
         }
         try:
             await self._cluster.create_object(EVENT, about.namespace, body)

@@ -92,7 +92,7 @@ async def test_good_candidate_gets_all_traffic_and_bad_one_goes_back(
             await eventually(is_rolled_back, within_seconds=90.0)
             await eventually(is_promoted, within_seconds=90.0)
         answers = [(await install.chat(name))[1] for name in ("rising", "falling")]
-        events = await kube.call("GET", f"/apis/events.k8s.io/v1/namespaces/{namespace}/events")
+        events = await kube.call("GET", f"/api/v1/namespaces/{namespace}/events")
 
         assert ["hello from good" in answers[0], "hello from v1" in answers[1]] == [True, True]
         assert {"RolloutStarted", "StepApplied", "RolledBack", "BakeFinished"} <= {

@@ -238,7 +238,7 @@ async def test_p25_no_key_leaves_the_secrets_and_the_requests(install: Installat
 
     await eventually(is_missed)
     (operator,) = install.operators
-    events = await install.kube.call("GET", f"/apis/events.k8s.io/v1/namespaces/{install.namespace}/events")
+    events = await install.kube.call("GET", f"/api/v1/namespaces/{install.namespace}/events")
     seen = [
         operator.log.read_text(),
         (await operator.page("/metrics"))[1],

@@ -191,12 +191,12 @@ async def test_events_are_told_once(replica: Replica, kube: Kube, namespace: str
     event = Event(about=ref(model), severity=Severity.NORMAL, reason="Promoted", message="law-v2 serves all")
     for _ in range(3):
         await replica.turn(Plan(events=(event,)))
-    found = await kube.call("GET", f"/apis/events.k8s.io/v1/namespaces/{namespace}/events")
+    found = await kube.call("GET", f"/api/v1/namespaces/{namespace}/events")
 
     assert [("Promoted", "law-v2 serves all", "Normal")] == [
-        (one["reason"], one["note"], one["type"]) for one in found["items"]
+        (one["reason"], one["message"], one["type"]) for one in found["items"]
     ]
-    assert model["metadata"]["uid"] == found["items"][0]["regarding"]["uid"]
+    assert model["metadata"]["uid"] == found["items"][0]["involvedObject"]["uid"]
 
 
 async def test_nothing_is_decided_before_everything_was_listed(replica: Replica) -> None:

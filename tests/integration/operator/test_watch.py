@@ -74,7 +74,7 @@ async def test_p5_the_watch_writes_nothing(settings: Settings, kube: Kube, names
 
         assert changed == await kube.get(created)
         assert other == await kube.get(other)
-    events = await kube.call("GET", f"/apis/events.k8s.io/v1/namespaces/{namespace}/events")
+    events = await kube.call("GET", f"/api/v1/namespaces/{namespace}/events")
     assert [] == events["items"]
 
 
