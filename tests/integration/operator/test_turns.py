@@ -111,7 +111,9 @@ async def replica(apiserver: ApiServer, settings: Settings) -> AsyncIterator[Rep
 
 def ref(model: dict[str, Any]) -> ObjectRef:
     metadata = model["metadata"]
-    return ObjectRef(kind=Kind.LLM_MODEL, namespace=metadata["namespace"], name=metadata["name"], uid=metadata["uid"])
+    return ObjectRef(
+        kind=Kind(model["kind"]), namespace=metadata["namespace"], name=metadata["name"], uid=metadata["uid"]
+    )
 
 
 def a_status(model: dict[str, Any], *, version: str | None = None) -> StatusWrite:
@@ -128,16 +130,80 @@ def is_written(model: dict[str, Any]) -> bool:
 LOW, HIGH = a_push(BASE, splits=(a_split(100),)), a_push(BASE, sequence=2, splits=(a_split(500),))
 
 
-async def test_rise_is_pushed_only_after_every_status_stands(replica: Replica, kube: Kube, namespace: str) -> None:
-    """One status of two could not be written: the decrease is out, the other status too, the rise is not."""
-    one, two = await kube.create(a_model(namespace, "one")), await kube.create(a_model(namespace, "two"))
-    stale = a_status(one, version="1")
-    await replica.turn(Plan(push_first=LOW, statuses=(stale, a_status(two)), push=HIGH))
+def a_policy(namespace: str, name: str) -> dict[str, Any]:
+    rule = {"name": "default", "targets": [{"name": "main", "modelRef": {"name": "llama"}, "weight": 1}]}
+    return {
+        "apiVersion": "modelway.dev/v1alpha1",
+        "kind": "RoutingPolicy",
+        "metadata": {"namespace": namespace, "name": name},
+        "spec": {"models": [name], "rules": [rule]},
+    }
 
-    assert LOW == replica.gateways.offered
+
+def shares(replica: Replica) -> dict[str, int]:
+    """What the gateways are offered, by policy."""
+    offered = replica.gateways.offered
+    return {} if offered is None else {split.policy: split.share for split in offered.live.state.splits}
+
+
+def two_splits(namespace: str, one: int, two: int, sequence: int) -> Push:
+    splits = [a_split(share, namespace=namespace, policy=name) for name, share in (("one", one), ("two", two))]
+    return a_push(BASE, sequence=sequence, splits=tuple(splits))
+
+
+async def test_share_rises_only_after_the_status_that_announces_it(
+    replica: Replica, kube: Kube, namespace: str
+) -> None:
+    """One policy's status could not be written: its rise waits, the other's status and rise do not."""
+    one = await kube.create(a_policy(namespace, "one"))
+    two = await kube.create(a_policy(namespace, "two"))
+    low, high = two_splits(namespace, 100, 100, 1), two_splits(namespace, 500, 500, 2)
+    await replica.turn(Plan(push_first=low, statuses=(a_status(one, version="1"), a_status(two)), push=high))
+
+    assert {"one": 100, "two": 500} == shares(replica)
     assert [False, True] == [is_written(await kube.get(one)), is_written(await kube.get(two))]
-    await replica.turn(Plan(statuses=(a_status(await kube.get(one)),), push=HIGH))
+    snapshot = await replica.turn(
+        Plan(statuses=(a_status(await kube.get(one)),), push=two_splits(namespace, 500, 500, 3))
+    )
+    assert {"one": 500, "two": 500} == shares(replica)
+    assert [100, 500] == [split.share for split in snapshot.pushed.live.state.splits]  # type: ignore[union-attr]
+
+
+async def test_share_falls_before_anything_is_written(replica: Replica, kube: Kube, namespace: str) -> None:
+    """With nothing to be written at all, what falls has fallen."""
+    stale = a_status(await kube.create(a_policy(namespace, "one")), version="1")
+    await replica.turn(Plan(push=two_splits(namespace, 500, 500, 1)))
+    low, high = two_splits(namespace, 0, 500, 2), two_splits(namespace, 0, 900, 3)
+    await replica.turn(Plan(push_first=low, statuses=(stale,), push=high))
+
+    assert {"one": 0, "two": 900} == shares(replica)
+
+
+async def test_p14_status_that_cannot_be_written_holds_up_no_other(
+    replica: Replica, kube: Kube, namespace: str
+) -> None:
+    """One refused among many: all others are written in the same turn."""
+    models = [await kube.create(a_model(namespace, f"model-{number:02d}")) for number in range(20)]
+    statuses = [a_status(model) for model in models]
+    statuses[3] = replace(statuses[3], status={"observedGeneration": "not a number"})
+    await replica.turn(Plan(statuses=tuple(statuses), push=HIGH))
+    written = [is_written(await kube.get(model)) for model in models]
+
+    assert [number != 3 for number in range(20)] == written
     assert HIGH == replica.gateways.offered
+
+
+async def test_turn_ends_though_there_is_more_to_write(
+    replica: Replica, kube: Kube, namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is left is for the next turns; a decrease does not wait for a thousand statuses."""
+    monkeypatch.setattr("modelway_operator.apply.WRITE_SECONDS", 0.0)
+    policy = await kube.create(a_policy(namespace, "one"))
+    low, high = two_splits(namespace, 100, 100, 1), two_splits(namespace, 500, 500, 2)
+    await replica.turn(Plan(push_first=low, statuses=(a_status(policy),), push=high))
+
+    assert {"one": 100, "two": 500} == shares(replica)
+    assert not is_written(await kube.get(policy))
 
 
 async def test_status_of_what_was_deleted_meanwhile_holds_nothing_up(
@@ -155,22 +221,24 @@ async def test_remembered_secret_is_written_before_the_status_that_needs_it(
     replica: Replica, kube: Kube, namespace: str
 ) -> None:
     """It belongs to its policy, is seen at once by the next decision, and without it the status is not written."""
-    model = await kube.create(a_model(namespace))
+    policy = await kube.create(a_policy(namespace, "one"))
+    high = two_splits(namespace, 500, 500, 2)
+    await replica.turn(Plan(push=two_splits(namespace, 100, 100, 1)))
     secret = SecretWrite(
         namespace=namespace,
         name="remembered",
-        owner=ref(model),
+        owner=ref(policy),
         labels={"modelway.dev/secret": "remembered"},
         data={"a": b"{}"},
     )
     refused = replace(secret, name="Not-A-Name")
-    await replica.turn(Plan(secrets=(refused,), statuses=(a_status(model),), push=HIGH))
-    assert (False, None) == (is_written(await kube.get(model)), replica.gateways.offered)
-    await replica.turn(Plan(secrets=(secret,), statuses=(a_status(model),), push=HIGH))
-    assert (True, HIGH) == (is_written(await kube.get(model)), replica.gateways.offered)
+    await replica.turn(Plan(secrets=(refused,), statuses=(a_status(policy),), push=high))
+    assert (False, 100) == (is_written(await kube.get(policy)), shares(replica)["one"])
+    await replica.turn(Plan(secrets=(secret,), statuses=(a_status(policy),), push=high))
+    assert (True, 500) == (is_written(await kube.get(policy)), shares(replica)["one"])
     stored = await kube.call("GET", f"/api/v1/namespaces/{namespace}/secrets/remembered")
     owner = stored["metadata"]["ownerReferences"][0]
-    assert (model["metadata"]["uid"], True) == (owner["uid"], owner["controller"])
+    assert (policy["metadata"]["uid"], True) == (owner["uid"], owner["controller"])
     snapshot = await replica.turn()
     assert {"a": b"{}"} == snapshot.secrets[ObjectKey(namespace, "remembered")].data
 
@@ -288,10 +356,12 @@ async def test_epoch_is_above_the_bundles(replica: Replica, settings: Settings) 
 
 async def test_what_was_offered_last_is_in_the_next_snapshot(replica: Replica, kube: Kube, namespace: str) -> None:
     """The engine tells a rise from a fall by what was pushed, not by what it wished."""
-    stale = a_status(await kube.create(a_model(namespace)), version="1")
-    await replica.turn(Plan(push_first=LOW, statuses=(stale,), push=HIGH))
+    stale = a_status(await kube.create(a_policy(namespace, "one")), version="1")
+    low = a_push(BASE, splits=(a_split(100, namespace=namespace, policy="one"),))
+    high = a_push(BASE, sequence=2, splits=(a_split(500, namespace=namespace, policy="one"),))
+    await replica.turn(Plan(push_first=low, statuses=(stale,), push=high))
 
-    assert LOW == (await replica.turn(Plan())).pushed
+    assert low == (await replica.turn(Plan())).pushed
 
 
 async def test_bundle_is_saved_when_it_changed_and_not_more_often_than_every_ten_seconds(
