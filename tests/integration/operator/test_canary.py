@@ -92,11 +92,16 @@ async def test_good_candidate_gets_all_traffic_and_bad_one_goes_back(
             await eventually(is_rolled_back, within_seconds=90.0)
             await eventually(is_promoted, within_seconds=90.0)
         answers = [(await install.chat(name))[1] for name in ("rising", "falling")]
-        events = await kube.call("GET", f"/api/v1/namespaces/{namespace}/events")
+
+        async def are_told() -> bool:
+            events = await kube.call("GET", f"/api/v1/namespaces/{namespace}/events")
+            reasons = {one["reason"] for one in events["items"]}
+            return reasons >= {"RolloutStarted", "StepApplied", "RolledBack", "BakeFinished"}
+
+        async def is_shown() -> bool:
+            labels = f'modelway_namespace="{namespace}",phase="RolledBack",policy="falling",rollout="main"'
+            return await operator.metric(f"modelway_rollout_phase{{{labels}}}") == 1.0
 
         assert ["hello from good" in answers[0], "hello from v1" in answers[1]] == [True, True]
-        assert {"RolloutStarted", "StepApplied", "RolledBack", "BakeFinished"} <= {
-            one["reason"] for one in events["items"]
-        }
-        labels = f'modelway_namespace="{namespace}",phase="RolledBack",policy="falling",rollout="main"'
-        assert 1.0 == await operator.metric(f"modelway_rollout_phase{{{labels}}}")
+        await eventually(are_told)
+        await eventually(is_shown)
