@@ -6,6 +6,7 @@ Rule: it is the very command that people use, so the demo shows nothing that the
 import asyncio
 import contextlib
 import json
+import os
 import signal
 import sys
 from collections.abc import Mapping
@@ -32,7 +33,7 @@ class StandaloneProcess:
         scrape = f"{round(seconds_per_interval / SCRAPES_PER_INTERVAL * 1000)}ms"
         self.arguments = [
             *("run", str(folder), "--port", "0", "--metrics-port", "0"),
-            *("--anonymous-namespace", "default", "--scrape-interval", scrape),
+            *("--anonymous-namespace", "default", "--scrape-interval", scrape, "--parent", str(os.getpid())),
             *(part for service, place in services.items() for part in ("--service", f"{service}={place}")),
         ]
         self._process: asyncio.subprocess.Process | None = None
@@ -96,7 +97,8 @@ class StandaloneProcess:
             return
         process.send_signal(signal.SIGTERM)
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(process.wait(), STOP_SECONDS)
+            async with asyncio.timeout(STOP_SECONDS):
+                await process.wait()
         if process.returncode is None:
             process.kill()
             await process.wait()

@@ -49,13 +49,12 @@ async def run_demo(options: Options, console: Console) -> int:
     """Show all of it; the exit status: 0 if the verdicts came as they had to, 1 if not, 130 if interrupted."""
     interrupted = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         loop.add_signal_handler(number, interrupted.set)
-    showing = asyncio.create_task(_show(options, console, interrupted))
+    showing = asyncio.create_task(_show(options, console))
     waiting = asyncio.create_task(interrupted.wait())
     await asyncio.wait({showing, waiting}, return_when=asyncio.FIRST_COMPLETED)
-    if not showing.done() and not options.keep:
-        showing.cancel()
+    showing.cancel()
     waiting.cancel()
     try:
         return await showing
@@ -63,7 +62,7 @@ async def run_demo(options: Options, console: Console) -> int:
         return 130
 
 
-async def _show(options: Options, console: Console, interrupted: asyncio.Event) -> int:
+async def _show(options: Options, console: Console) -> int:
     clock = asyncio.get_running_loop().time
     began = clock()
     trials = scenario.trials(swap=options.swap)
@@ -99,7 +98,8 @@ async def _show(options: Options, console: Console, interrupted: asyncio.Event) 
             urls = {model: llm.root_url for model, llm in backends.items()}
             print_playground(console, folder=files.folder, client_url=standalone.client_url, backends=urls)
             async with _traffic(standalone.client_url, figures):
-                await interrupted.wait()
+                with contextlib.suppress(asyncio.CancelledError):  # an interrupt is how this is meant to end
+                    await asyncio.Event().wait()
         else:
             print_next_steps(console)
     return 1 if found else 0

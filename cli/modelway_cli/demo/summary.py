@@ -1,5 +1,8 @@
 """What the demo has shown, at its end, and what to try next."""
 
+import os
+import shutil
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -39,15 +42,25 @@ def print_summary(
         )
 
 
+def command_name() -> str:
+    """How this command can be called from here: by its name only where that is on the path."""
+    beside = Path(sys.executable).with_name("modelway")
+    found = shutil.which("modelway")
+    if not beside.exists() or (found is not None and Path(found).samefile(beside)):
+        return "modelway"
+    return os.path.relpath(beside)
+
+
 def print_next_steps(console: Console) -> None:
     """What a curious person may want now."""
+    modelway = command_name()
     console.print()
     for text in (
         "Try next:",
-        "  make demo with the behaviours swapped     modelway demo --swap",
-        "  leave it running to play with             modelway demo --keep",
-        "  your own manifests on this machine        modelway run DIR        (docs/standalone.md)",
-        "  the same canary in a cluster              examples/canary/README.md",
+        f"  the behaviours of v2 and v3 swapped    {modelway} demo --swap",
+        f"  leave it running to play with          {modelway} demo --keep",
+        f"  your own manifests on this machine     {modelway} run DIR    (docs/standalone.md)",
+        "  the same canary in a cluster           examples/canary/README.md",
     ):
         _line(console, text, "dim")
 
@@ -58,7 +71,7 @@ def print_playground(console: Console, *, folder: Path, client_url: str, backend
     for text in (
         f"Still running, with traffic, until you press Ctrl-C: {client_url}",
         f"  the policy       {folder / 'policy.yaml'}  (change modelRef's name, or anything else)",
-        f"  how it is doing  modelway get {folder} -w",
+        f"  how it is doing  {command_name()} get {folder} -w",
         *(
             f"  {model}          {url}  (curl -X PUT {url}/behaviour -d '{{\"error_rate\": 0.2}}')"
             for model, url in backends.items()

@@ -72,6 +72,9 @@ def run(
         ),
     ] = "5s",
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show all that is logged.")] = False,
+    parent: Annotated[
+        int | None, typer.Option(metavar="PID", help="End when this is not the parent any more.", hidden=True)
+    ] = None,
 ) -> None:
     """Serve the manifests in a folder, without a cluster.
 
@@ -111,5 +114,6 @@ def run(
             prometheus_url=prometheus,
             scrape_seconds=scrape_seconds,
             verbose=verbose,
+            parent=parent,
         )
     )

@@ -76,5 +76,7 @@ def log_to(console: Console, *, verbose: bool) -> None:
     handler = ConsoleHandler(console)
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     logging.getLogger("modelway_operator").setLevel(logging.INFO if verbose else logging.WARNING)
+    # A scraper that hangs up in the middle of a page, as ours does when the process ends, is no error.
+    logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)
     # That it starts without a config is a warning elsewhere; here it gets one at once.
     logging.getLogger("modelway_gateway").setLevel(logging.INFO if verbose else logging.ERROR)

@@ -86,7 +86,8 @@ class LocalGateway(Gateways):
         """Wait until the replica has answered what is offered now, or the time is over."""
         if self._push is not None:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._delivered.wait(), within_seconds)
+                async with asyncio.timeout(within_seconds):
+                    await self._delivered.wait()
 
     async def probe(self, endpoint: Endpoint, model: str) -> ProbeResult:
         """Ask a model's backends."""
@@ -99,7 +100,9 @@ class LocalGateway(Gateways):
     async def _deliver(self) -> None:
         while True:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), HEARTBEAT_SECONDS)
+                # Not wait_for: before Python 3.12 it loses a cancel that comes together with the event.
+                async with asyncio.timeout(HEARTBEAT_SECONDS):
+                    await self._wake.wait()
             self._wake.clear()
             push = self._push
             if push is None:

@@ -42,6 +42,8 @@ SETTLE_SECONDS: Final = 0.1
 """A folder is read once it has not changed for so long: an editor may be in the middle of it."""
 LONGEST_SETTLING_SECONDS: Final = 2.0
 READY_POLL_SECONDS: Final = 0.02
+PARENT_POLL_SECONDS: Final = 1.0
+ENDING_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 SHORTEST_SCRAPE_SECONDS: Final = 0.05
 GRACE_SECONDS: Final = 10.0
 NAMESPACE: Final = "default"
@@ -62,6 +64,8 @@ class Options:
     prometheus_url: str | None = None
     scrape_seconds: float = 5.0
     verbose: bool = False
+    parent: int | None = None
+    """The process that started this one and must not be outlived."""
 
 
 def run_folder(options: Options) -> None:
@@ -107,15 +111,15 @@ def operator_settings(options: Options) -> Settings:
 async def _run(options: Options, settings: Settings, state: State, console: Console) -> None:
     ended = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in ENDING_SIGNALS:
         loop.add_signal_handler(number, ended.set)
     async with contextlib.AsyncExitStack() as exits:
         gateway = await _open_gateway(options, exits)
         tasks = await _start(options, settings, state, console, gateway, exits)
         announcing = asyncio.create_task(_announce(options, state, console, gateway), name="announce")
-        ending = asyncio.create_task(ended.wait(), name="signals")
+        ending = asyncio.create_task(_wait_for_end(ended, options.parent), name="end")
         done, _ = await asyncio.wait({*tasks, ending}, return_when=asyncio.FIRST_COMPLETED)
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in ENDING_SIGNALS:
             # Who asks twice does not want to wait for answers under way.
             loop.add_signal_handler(number, os._exit, 130)
         if ending in done:
@@ -123,6 +127,15 @@ async def _run(options: Options, settings: Settings, state: State, console: Cons
         await _cancel(*tasks, announcing, ending)
         for task in done - {ending}:
             task.result()  # It never returns: what ended it is a fault of ours
+
+
+async def _wait_for_end(ended: asyncio.Event, parent: int | None) -> None:
+    """Return when a signal asks for it, or when the parent has died without a word."""
+    while parent in (None, os.getppid()):
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(PARENT_POLL_SECONDS if parent else None):
+                await ended.wait()
+            return
 
 
 async def _open_gateway(options: Options, exits: contextlib.AsyncExitStack) -> Gateway:

@@ -131,6 +131,13 @@ async def test_a_rollout_goes_on_where_a_killed_process_left_it(folder: Path, ll
     assert ({"v1", "v2"}, 0) == (models, report.failed)
 
 
+async def test_a_process_does_not_outlive_the_one_that_started_it(folder: Path) -> None:
+    """The demo may be killed without a chance to end what it started."""
+    ended = await run("run", str(folder), "--port", "0", "--metrics-port", "0", "--parent", "1")
+
+    assert (0, "") == (ended.status, ended.err)
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
