@@ -1,5 +1,6 @@
 """The operator as a process: from objects in a real API server to traffic through real gateways."""
 
+import asyncio
 import base64
 import re
 import signal
@@ -32,7 +33,7 @@ async def serving(install: Installation) -> tuple[dict[str, Any], dict[str, Any]
     """An operator, a model and a policy, Ready."""
     await install.start_operator()
     await install.add_keys()
-    model = await install.add_model("llama")
+    model = await install.add_model("llama", description="edit 0")
     policy = await install.add_policy("chat", "llama")
     await install.ready(model, policy)
     return model, policy
@@ -80,6 +81,37 @@ async def test_p5_at_rest_nothing_is_written_but_the_lease(install: Installation
 
     assert before == await writes(kube)
     assert sequences == [gateway.live.status().sequence for gateway in install.gateways]
+
+
+async def test_p6_ready_is_never_said_of_a_generation_that_a_gateway_does_not_run(install: Installation) -> None:
+    """While it is edited again and again: Ready of the present generation means that every gateway runs that one."""
+    model, _ = await serving(install)
+
+    def run_by(number: int) -> int:
+        runtime = install.gateways[number].live.redacted()
+        assert runtime is not None
+        assert runtime.base is not None
+        return int(runtime.base.models[0].description.partition(" ")[2] or 0)
+
+    async def edit() -> None:
+        for number in range(1, 61):
+            await install.kube.patch(model, {"spec": {"description": f"edit {number}"}})
+
+    editing = asyncio.create_task(edit())
+    said = []
+    while not editing.done():
+        now = await install.kube.get(model)
+        ready = next(one for one in now["status"]["conditions"] if one["type"] == "Ready")
+        if (ready["status"], ready["observedGeneration"]) == ("True", now["metadata"]["generation"]):
+            wanted = int(now["spec"]["description"].partition(" ")[2] or 0)
+            said.append(all(run_by(number) >= wanted for number in (0, 1)))
+    await editing
+    await install.ready(model)
+
+    assert all(said)
+    assert [60, 60] == [run_by(0), run_by(1)]
+    status = (await install.kube.get(model))["status"]
+    assert {status["observedGeneration"]} == {one["observedGeneration"] for one in status["conditions"]}
 
 
 async def test_p14_a_bad_object_drops_only_itself(install: Installation) -> None:
