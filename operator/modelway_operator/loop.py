@@ -80,7 +80,9 @@ class Alarm:
     async def wait(self) -> None:
         """Return when it was rung and the burst is over, or at the tick."""
         try:
-            await asyncio.wait_for(self._rung.wait(), TICK_SECONDS)
+            # Not wait_for: before Python 3.12 it loses a cancel that comes together with the event.
+            async with asyncio.timeout(TICK_SECONDS):
+                await self._rung.wait()
         except TimeoutError:
             return
         ends = self._clock() + LONGEST_BURST_SECONDS
@@ -307,7 +309,8 @@ class Loop:
             self._absent = relisted.absent
             try:
                 pause = RELIST_SECONDS if relisted.whole else RELIST_AGAIN_SECONDS
-                await asyncio.wait_for(self._relist_due.wait(), pause)
+                async with asyncio.timeout(pause):
+                    await self._relist_due.wait()
             except TimeoutError:
                 continue
 

@@ -163,8 +163,10 @@ class _Replica:
             finally:
                 self.met.set()
             if self._fleet.offer is offer:
+                # Not wait_for: before Python 3.12 it loses a cancel that comes together with the event.
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._wake.wait(), pause)
+                    async with asyncio.timeout(pause):
+                        await self._wake.wait()
 
     async def _meet(self) -> None:
         answer = await self.ask("GET", CONFIG_STATUS_PATH, None, PUSH_DEADLINE_SECONDS)
@@ -279,7 +281,8 @@ class Gateways:
             replica.wake()
         waits = [replica.met.wait() for replica in self._replicas.values()]
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(asyncio.gather(*waits), within_seconds)
+            async with asyncio.timeout(within_seconds):
+                await asyncio.gather(*waits)
 
     @property
     def offered(self) -> Push | None:
@@ -291,7 +294,8 @@ class Gateways:
         if self.offer is not None:
             answering = {endpoint for endpoint, replica in self._replicas.items() if not replica.report.error}
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self.offer.wait_for(answering), within_seconds)
+                async with asyncio.timeout(within_seconds):
+                    await self.offer.wait_for(answering)
 
     async def probe(self, endpoint: Endpoint, model: str) -> ProbeResult:
         """Let one replica ask a model's backends; a probe that fails on the way is a failed probe."""

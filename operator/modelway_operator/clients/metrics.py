@@ -180,7 +180,8 @@ class Prometheus:
             work = loop.run_in_executor(self._threads, self._query, query, left, now)
             try:
                 # The thread ends by its own deadline; a side that defeats that one does not hold us up.
-                answer = await asyncio.wait_for(work, left + 0.25)
+                async with asyncio.timeout(left + 0.25):
+                    answer = await work
             except TimeoutError:
                 answer = promql.Answer(status=None, message="it took too long")
             if _is_answered(answer):
