@@ -32,6 +32,10 @@ def running_in(path: Path) -> Running:
     return running
 
 
+def files_in(path: Path) -> list[Path]:
+    return list(path.iterdir())
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
 async def test_an_interrupted_demo_leaves_nothing_behind(tmp_path: Path, number: signal.Signals) -> None:
     """Neither a process nor a file, be it by Ctrl-C or by a terminal that was closed."""
@@ -43,6 +47,6 @@ async def test_an_interrupted_demo_leaves_nothing_behind(tmp_path: Path, number:
         process.send_signal(number)
         status = await process.wait()
 
-    assert (130, []) == (status, os.listdir(tmp_path))
+    assert (130, []) == (status, files_in(tmp_path))
     with pytest.raises(ProcessLookupError):
         os.kill(running.pid, 0)
