@@ -29,7 +29,7 @@ class Scheme(StrEnum):
 
 
 class Timeouts(Wire, frozen=True, kw_only=True):
-    """Seconds; `first_token` runs until content begins, `idle` between bytes after it."""
+    """Seconds; `first_token` runs until a stream's content begins, `idle` between bytes after it."""
 
     connect: float
     first_token: float

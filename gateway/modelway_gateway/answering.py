@@ -110,7 +110,7 @@ class Answer:
         self._upstream_headers: Headers = []
         self._ended = False
 
-    def attempt(self, head: bytes, body: bytes) -> None:
+    def attempt(self, head: bytes, body: bytes, *, streamed: bool) -> None:
         """Make the one upstream call of this request."""
         floor = self._floor
         floor.active.add(self)
@@ -118,7 +118,7 @@ class Answer:
         self._started_at = perf_counter()
         origin = self._offer.backend.origin
         assert isinstance(origin, Origin)
-        self._exchange = floor.upstream.exchange(origin, self._decision.address, head, body, self)
+        self._exchange = floor.upstream.exchange(origin, self._decision.address, head, body, self, streamed=streamed)
         self._call.on_disconnect(self._client_went_away)
 
     def shut_down(self) -> None:

@@ -72,7 +72,7 @@ class StreamedAnswer(Answer):
         self._model_wanted = b'"model":' + bytes(wanted_model) if wanted_model is not None else None
         self._model_seen = b""
         self._floor.unopened.add(self)
-        self.attempt(head, body)
+        self.attempt(head, body, streamed=True)
 
     def sweep(self, now: float) -> None:
         """Keep the client's side alive while there is no content yet; `now` is `loop.time()`."""

@@ -29,7 +29,7 @@ class WholeAnswer(Answer):
         self._parts: list[bytes] = []
         self._size = 0
         self._wanted_model = wanted_model
-        self.attempt(head, body)
+        self.attempt(head, body, streamed=False)
 
     def on_head(self, status: int, headers: Headers) -> None:
         self._status = status

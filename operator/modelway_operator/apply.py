@@ -8,7 +8,6 @@ other policy's traffic from rising.
 import asyncio
 import base64
 import logging
-import math
 import time
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
@@ -99,7 +98,7 @@ class Applier:
             before = plan.push_first or self._gateways.offered
             pushed = held_back(plan.push, before, unwritten)
             self._gateways.propose(pushed)
-        await self._write_all(plan.events, self._tell, _subject, math.inf)
+        await self._write_all(plan.events, self._tell, _subject, self._clock() + WRITE_SECONDS)
         return Applied(pushed=pushed, complete=not unwritten and self._may_write())
 
     async def _write_all(

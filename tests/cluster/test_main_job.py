@@ -9,9 +9,11 @@ import math
 import subprocess
 import urllib.request
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from openai import AuthenticationError, NotFoundError, OpenAI, OpenAIError
 
 from tests.cluster.conftest import ROOT, Cluster, wait_until
@@ -25,6 +27,7 @@ from tests.cluster.installation import (
     restricted_namespace,
     watch_rollout,
 )
+from tests.integration.operator.rbac import WATCHED_RULES, own_rules
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -88,6 +91,29 @@ def test_p22_the_chart_passes_pod_security_restricted_without_a_warning(installa
     assert "violates PodSecurity" in hostile
 
 
+def test_chart_grants_just_the_verbs_that_the_operator_is_tested_with(installation: Installation) -> None:
+    """Each rule of the chart, and no other, is one that the operator's own tests run with."""
+
+    def rules(*settings: str) -> list[list[str]]:
+        chart = ("template", "modelway", str(ROOT / "charts" / "modelway"), "-n", SYSTEM, *settings)
+        roles = [
+            document
+            for document in yaml.safe_load_all(installation.cluster.helm(*chart))
+            if document and document["kind"] in {"Role", "ClusterRole"}
+        ]
+        return [sorted(map(repr, map(_plain, role["rules"]))) for role in roles]
+
+    watched = sorted(map(repr, map(_plain, WATCHED_RULES)))
+    own = sorted(map(repr, map(_plain, own_rules("modelway"))))
+
+    assert sorted([own, watched]) == sorted(rules())
+    assert sorted([own, watched, watched]) == sorted(rules("--set", "watchNamespaces={team-a}"))
+
+
+def _plain(rule: dict[str, Any]) -> list[tuple[str, list[str]]]:
+    return sorted((name, sorted(values)) for name, values in rule.items())
+
+
 def test_helm_template_is_deterministic(installation: Installation) -> None:
     """Rendering twice gives the same bytes, so GitOps tools see no drift."""
     once, again = (
@@ -98,7 +124,7 @@ def test_helm_template_is_deterministic(installation: Installation) -> None:
     assert once == again
 
 
-def test_notes_end_in_a_curl_that_works(installation: Installation) -> None:
+def test_notes_end_in_a_curl_that_works(installation: Installation, tmp_path: Path) -> None:
     """The commands that `helm install` prints, run as they stand, answer with the client's models."""
     notes = installation.cluster.helm("get", "notes", "modelway", "-n", SYSTEM)
     commands = notes.partition("Make a client's key")[2].partition("\n")[2]
@@ -110,7 +136,11 @@ def test_notes_end_in_a_curl_that_works(installation: Installation) -> None:
         capture_output=True,
         text=True,
         check=False,
-        env={"KUBECONFIG": str(installation.cluster.kubeconfig), "PATH": f"{programs}/usr/sbin:/usr/bin:/sbin:/bin"},
+        env={
+            "HOME": str(tmp_path),
+            "KUBECONFIG": str(installation.cluster.kubeconfig),
+            "PATH": f"{programs}/usr/sbin:/usr/bin:/sbin:/bin",
+        },
     )
 
     assert '"object":"list"' in done.stdout.replace(" ", ""), done.stdout + done.stderr
@@ -238,7 +268,7 @@ def test_bad_candidate_goes_back_and_says_why(installation: Installation) -> Non
 
     rollout = installation.rollout()
     stalled, ready = installation.condition("Stalled"), installation.condition("Ready")
-    assert {0, 5} == {sample["weight"] for sample, _ in samples}
+    assert {0, 5} == {sample["weight"] for sample, _ in samples if sample["phase"] != "Stable"}
     assert ("True", "RolledBack") == (stalled["status"], stalled["reason"])
     assert "True" == ready["status"]
     assert rollout["decision"]["metric"] in stalled["message"]

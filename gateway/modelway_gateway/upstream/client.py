@@ -44,13 +44,30 @@ class UpstreamClient:
         self._tidy_at = 0.0
         self._opened = self._reused = self._resent = 0
 
-    def exchange(self, origin: Origin, address: Address | None, head: bytes, body: bytes, sink: Sink) -> Exchange:
+    def exchange(
+        self,
+        origin: Origin,
+        address: Address | None,
+        head: bytes,
+        body: bytes,
+        sink: Sink,
+        *,
+        streamed: bool = True,
+    ) -> Exchange:
         """Send `head` (with its blank line) and `body`; the sink hears of the answer.
 
         `address` is one endpoint of a Service; without it the origin's host is resolved. The method must not be HEAD.
+        The first-token time-out is for `streamed` answers: another one begins only when all of it has been made.
         """
         exchange = LiveExchange(
-            owner=self, loop=self._loop, origin=origin, address=address, head=head, body=body, sink=sink
+            owner=self,
+            loop=self._loop,
+            origin=origin,
+            address=address,
+            head=head,
+            body=body,
+            sink=sink,
+            streamed=streamed,
         )
         self._exchanges.add(exchange)
         pool = self._pools.get((origin, address))

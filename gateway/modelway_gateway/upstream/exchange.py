@@ -39,6 +39,7 @@ class LiveExchange:
         "_paused",
         "_resent",
         "_started_at",
+        "_streamed",
         "address",
         "body",
         "check_at",
@@ -65,6 +66,7 @@ class LiveExchange:
         head: bytes,
         body: bytes,
         sink: Sink,
+        streamed: bool,
     ) -> None:
         now = loop.time()
         self._owner = owner
@@ -85,6 +87,7 @@ class LiveExchange:
         self.check_at = now
         self._started_at = now
         self._content = False
+        self._streamed = streamed
         self._paused = False
         self._resent = False
         self._ended = False
@@ -170,8 +173,10 @@ class LiveExchange:
         limits = self.origin.timeouts
         if not self.sent_at:
             kind, since, seconds = FailureKind.CONNECT_TIMEOUT, self.connect_since, limits.connect_seconds
-        elif not self._content:
+        elif not self._content and self._streamed:
             kind, since, seconds = FailureKind.FIRST_TOKEN_TIMEOUT, self.sent_at, limits.first_token_seconds
+        elif not self._content:  # a whole answer begins when all of it has been made
+            kind, since, seconds = FailureKind.TOTAL_TIMEOUT, self._started_at, limits.total_seconds
         elif not self._paused:
             kind, since, seconds = FailureKind.IDLE_TIMEOUT, self.last_data_at, limits.idle_seconds
         else:

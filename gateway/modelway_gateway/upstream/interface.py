@@ -47,7 +47,7 @@ class Timeouts:
     connect_seconds: float = 5.0
     """Name resolution, TCP and TLS together."""
     first_token_seconds: float = 60.0
-    """From the request's last byte until the sink's owner calls `content_began()`."""
+    """From the request's last byte until the sink's owner calls `content_began()`; of streamed answers only."""
     idle_seconds: float = 60.0
     """Between two pieces of the body, once content began. Does not run while the exchange is paused."""
     total_seconds: float = 600.0

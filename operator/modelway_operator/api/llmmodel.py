@@ -153,7 +153,7 @@ class Timeouts(ApiObject):
     connect: Timeout = Duration("2s")
     """To open a connection. Default: 2s."""
     first_token: Timeout = Duration("30s")
-    """From the request to the first content. Default: 30s."""
+    """From the request to the first content of a stream; an answer that is not streamed has total. Default: 30s."""
     idle: Timeout = Duration("20s")
     """Between two pieces of an answer. Default: 20s."""
     total: Timeout = Duration("600s")

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import socket
+from urllib.parse import urlsplit
 
 import pytest
 
+from modelway_cli.simulator.behaviour import Behaviour
+from modelway_cli.simulator.server import SimulatedLLM
 from modelway_contract.config import Timeouts
 
 from tests.integration.gateway.serving.scenes import answer, asking_for_a_stream, completion, one_upstream
@@ -79,21 +82,34 @@ async def test_a_200_that_is_no_answer_is_an_error(name: str) -> None:
 
 
 SLOW = Timeouts(connect=5.0, first_token=0.3, idle=0.3, total=9.0)
+SHORT = Timeouts(connect=5.0, first_token=9.0, idle=9.0, total=0.3)
 TIMEOUTS = {
-    "no answer": (b"", SLOW, "first_token_timeout"),
-    "half an answer": (answer(200, completion())[:-5], SLOW, "idle_timeout"),
-    "all in all": (b"", Timeouts(connect=5.0, first_token=9.0, idle=9.0, total=0.3), "total_timeout"),
+    "no answer": (b"", True, SLOW, "first_token_timeout"),
+    "half an answer": (answer(200, completion())[:-5], False, SLOW, "idle_timeout"),
+    "all in all": (b"", True, SHORT, "total_timeout"),
+    "a whole answer that is being made": (b"", False, SHORT, "total_timeout"),
 }
 
 
 @pytest.mark.parametrize("name", TIMEOUTS)
 async def test_each_time_out_has_its_code(name: str) -> None:
     """504, and counted as a time-out."""
-    sent, limits, code = TIMEOUTS[name]
+    sent, stream, limits, code = TIMEOUTS[name]
     async with one_upstream(answering_then_waiting(sent), backend={"timeouts": limits}) as (harness, _):
-        async with harness.chat({"model": "llama", "messages": [{}]}) as got:
+        async with harness.chat({"model": "llama", "messages": [{}], "stream": stream}) as got:
             assert (got.status, (await got.json())["error"]["code"]) == (504, code)
         assert await harness.requests() == {"timeout": 1}
+
+
+async def test_a_whole_answer_may_take_longer_than_a_first_token() -> None:
+    """Servers send the head of an answer that is not streamed once all of it is made: only `total` bounds that."""
+    limits = Timeouts(connect=5.0, first_token=0.1, idle=5.0, total=9.0)
+    async with SimulatedLLM(Behaviour(ttft_ms=600)) as llm:
+        port = urlsplit(llm.base_url).port
+        base = a_base(a_model(backends=(a_backend(port=port, timeouts=limits),)))
+        question = {"model": "llama", "messages": [{"role": "user", "content": "Hi"}]}
+        async with gateway_harness(base) as harness, harness.chat(question) as got:
+            assert got.status == 200
 
 
 async def test_an_upstream_that_is_not_there_is_a_connect_error() -> None:

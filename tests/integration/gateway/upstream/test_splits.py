@@ -106,6 +106,7 @@ def tell(pieces: list[bytes]) -> tuple[list[object], bool]:
         head=b"POST / HTTP/1.1\r\n\r\n",
         body=b"",
         sink=sink,
+        streamed=True,
     )
     connection.start(exchange, reused=False)
     for piece in pieces:
