@@ -15,6 +15,7 @@ from modelway_gateway.client.limits import ClientLimits
 from modelway_gateway.errors import SettingsError
 
 _PREFIX: Final = "MODELWAY_"
+_LEAST_TOKEN: Final = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +53,9 @@ def from_command_line(arguments: Sequence[str], environment: Mapping[str, str]) 
     parser.add_argument("--admin-host", help="address of the admin port (default: all)")
     parser.add_argument("--admin-port", type=int, help="port for the operator (default: 8443)")
     parser.add_argument("--admin-tls-dir", type=Path, help="folder with tls.crt, tls.key, ca.crt")
-    parser.add_argument("--admin-token-file", type=Path, help="file with a token for the admin port, loopback only")
+    parser.add_argument(
+        "--admin-token-file", type=Path, help="file with a token (or MODELWAY_ADMIN_TOKEN), loopback only"
+    )
     parser.add_argument("--bundle-dir", type=Path, help="folder where the config bundle is mounted")
     parser.add_argument("--state-dir", type=Path, help="folder for the last good config, on a memory volume")
     parser.add_argument("--pre-stop-seconds", type=float, help="time between not ready and closing (default: 5)")
@@ -67,16 +70,16 @@ def from_command_line(arguments: Sequence[str], environment: Mapping[str, str]) 
                 values[name] = action.type(text) if callable(action.type) else text
             except ValueError as exc:
                 raise SettingsError(f"{_PREFIX}{name.upper()} is not a valid value") from exc
-    token_file = values.pop("admin_token_file")
-    token = _read_token(token_file) if token_file is not None else environment.get(_PREFIX + "ADMIN_TOKEN")
+    token_file, token = values.pop("admin_token_file"), environment.get(_PREFIX + "ADMIN_TOKEN")
+    if token_file is not None:
+        token = _read_token(token_file)
+    if token and len(token) < _LEAST_TOKEN:
+        raise SettingsError(f"the admin token is shorter than {_LEAST_TOKEN} characters")
     return Settings(admin_token=token or None, **{name: each for name, each in values.items() if each is not None})
 
 
 def _read_token(path: Path) -> str:
     try:
-        token = path.read_text("utf-8").strip()
+        return path.read_text("utf-8").strip()
     except (OSError, UnicodeDecodeError) as exc:
         raise SettingsError(f"the admin token file {path} cannot be read") from exc
-    if len(token) < 16:
-        raise SettingsError(f"the admin token in {path} is shorter than 16 characters")
-    return token

@@ -133,14 +133,6 @@ class _ContentChunk(msgspec.Struct):
     choices: list[_Choice] | None = None
 
 
-class _FinishedChoice(msgspec.Struct):
-    finish_reason: str | None = None
-
-
-class _FinishChunk(msgspec.Struct):
-    choices: list[_FinishedChoice] | None = None
-
-
 class _ErrorChunk(msgspec.Struct):
     error: msgspec.Raw = _ABSENT
     object: msgspec.Raw = _ABSENT
@@ -151,7 +143,6 @@ class _UsageChunk(msgspec.Struct):
 
 
 _read_content = msgspec.json.Decoder(_ContentChunk).decode
-_read_finish = msgspec.json.Decoder(_FinishChunk).decode
 _read_error = msgspec.json.Decoder(_ErrorChunk).decode
 _read_usage = msgspec.json.Decoder(_UsageChunk).decode
 
@@ -206,32 +197,18 @@ def usage_of(data: bytes) -> Usage | None:
         return None
 
 
-def finish_reason_of(data: bytes) -> str | None:
-    """Why the model stopped, where a chunk or a whole answer says so (the first choice that does)."""
-    if b'"finish_reason"' not in data:
-        return None
-    try:
-        choices = _read_finish(data).choices
-    except msgspec.MsgspecError:
-        return None
-    return next((choice.finish_reason for choice in choices or () if choice.finish_reason), None)
-
-
 class Tally:
     """Counts one stream as it passes: what it said of itself, or else what was seen."""
 
-    __slots__ = ("content_chunks", "finish_reason", "usage")
+    __slots__ = ("content_chunks", "usage")
 
     def __init__(self) -> None:
         self.content_chunks = 0
         self.usage: Usage | None = None
-        self.finish_reason: str | None = None
 
     def add(self, data: bytes) -> bool:
         """Take a chunk's data into account; True when it has content."""
         self.usage = usage_of(data) or self.usage
-        if b'"finish_reason":null' not in data:  # the usual case in the usual spelling, decided without reading
-            self.finish_reason = finish_reason_of(data) or self.finish_reason
         content = has_content(data)
         self.content_chunks += content
         return content

@@ -160,6 +160,10 @@ class _Replica:
                 pause = RETRY_SECONDS[min(failures, len(RETRY_SECONDS) - 1)]
                 pause *= 0.5 + 0.5 * random.random()  # noqa: S311 - spreads retries, guards nothing
                 failures += 1
+            except Exception:
+                # Whatever it was, this replica must not be left with an old config for good.
+                logger.exception("a push failed unexpectedly", extra={"gateway": self.report.endpoint.pod})
+                pause = RETRY_SECONDS[-1]
             finally:
                 self.met.set()
             if self._fleet.offer is offer:

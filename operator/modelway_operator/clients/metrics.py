@@ -272,7 +272,10 @@ def _is_answered(answer: promql.Answer) -> bool:
 
 
 def _secret(path: Path) -> str:
-    return path.read_text(encoding="utf-8").strip()
+    try:
+        return path.read_text(encoding="utf-8").strip()
+    except UnicodeDecodeError as exc:
+        raise OSError("a file with a token or password is not text") from exc
 
 
 def _why(exc: Exception) -> str:

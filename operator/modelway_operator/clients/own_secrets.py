@@ -4,6 +4,7 @@ Rule: each is read before it is written and written only when it differs, so tha
 them: the chart makes it, so an uninstall removes it, and the cluster then removes them.
 """
 
+import asyncio
 import base64
 import datetime as dt
 import logging
@@ -60,7 +61,7 @@ class OwnSecrets:
 
     async def save_bundle(self, push: Push) -> bool:
         """Keep this config for gateways that start while nobody pushes; whether it was small enough."""
-        packed = codec.pack(push)
+        packed = await asyncio.to_thread(codec.pack, push)  # a large one must not stop the loop
         if len(packed) > MAX_BUNDLE_BYTES:
             logger.warning("the config is too large for the bundle", extra={"bytes": len(packed)})
             return False

@@ -94,7 +94,11 @@ class GatewayScrapes:
         loop = asyncio.get_running_loop()
         while True:
             started = loop.time()
-            await self.scrape()
+            try:
+                await self.scrape()
+            except Exception:
+                # Whatever it was, the next beat asks anew; without beats every rollout would be held.
+                logger.exception("a scrape failed unexpectedly")
             await asyncio.sleep(max(0.0, started + self._interval_seconds - loop.time()))
 
     async def _read(self, address: str) -> str | None:

@@ -193,21 +193,6 @@ def test_usage_is_read_or_absent(data: bytes, expected: sse.Usage | None) -> Non
     assert expected == sse.usage_of(data)
 
 
-@pytest.mark.parametrize(
-    ("data", "expected"),
-    [
-        (chunk({}, finish_reason="stop"), "stop"),
-        (b'{"choices":[{"finish_reason":null},{"finish_reason":"length"}]}', "length"),
-        (chunk({"content": "x"}, finish_reason=None), None),
-        (b'{"choices":[{"finish_reason":1}]}', None),
-        (b"[DONE]", None),
-    ],
-)
-def test_the_finish_reason_is_read_or_absent(data: bytes, expected: str | None) -> None:
-    """The first choice that has one speaks."""
-    assert expected == sse.finish_reason_of(data)
-
-
 def test_only_the_word_itself_is_done() -> None:
     """A model may write it, too."""
     assert sse.is_done(b"[DONE]")
@@ -223,10 +208,8 @@ def test_tokens_are_the_upstreams_count_or_the_chunks_seen() -> None:
 
     assert seen == [False, True, True]
     assert tally.completion_tokens == 2
-    assert tally.finish_reason is None
 
     tally.add(chunk({}, finish_reason="stop"))
     tally.add(b'{"choices":[],"usage":{"completion_tokens":9}}')
 
     assert tally.completion_tokens == 9
-    assert tally.finish_reason == "stop"
