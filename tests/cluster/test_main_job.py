@@ -524,15 +524,13 @@ def test_delete_and_uninstall_leave_nothing_hanging(installation: Installation) 
             client.chat.completions.create(model="chat", messages=[{"role": "user", "content": "Hello"}])
     cluster.helm("uninstall", "modelway", "-n", SYSTEM, "--wait", "--timeout", "120s")
 
-    wait_until(
-        "nothing of the release is left",
-        lambda: (
-            ""
-            == cluster.kubectl("get", "all,secrets,leases,pdb,roles,rolebindings", "-n", SYSTEM, "-o", "name").replace(
-                "secret/my-client\n", ""
-            )
-        ),
-        seconds=90,
-    )
+    ours = {"secret/my-client", *(f"{kind}.rbac.authorization.k8s.io/prometheus" for kind in ("role", "rolebinding"))}
+
+    def left() -> set[str]:
+        kinds = "all,secrets,leases,pdb,roles,rolebindings,configmaps"
+        names = cluster.kubectl("get", kinds, "-n", SYSTEM, "-o", "name").split()
+        return set(names) - ours - {"configmap/kube-root-ca.crt"}
+
+    wait_until("nothing of the release is left", lambda: not left(), seconds=90)
     assert "llmmodels.modelway.dev" in cluster.kubectl("get", "crds", "-o", "name")
     cluster.kubectl("delete", "namespace", TENANT, MONITORING, SYSTEM, "restricted", "--timeout=120s")
