@@ -5,7 +5,6 @@ generation, anything that changed another resourceVersion, an object that went a
 is written to the version that was judged or not at all.
 """
 
-import asyncio
 import datetime as dt
 import uuid
 from collections.abc import Callable, Iterable, Mapping
@@ -108,7 +107,7 @@ class FolderCluster(Cluster):
             "kind": kind.name,
             "metadata": {**body["metadata"], "uid": uid, "resourceVersion": self._next_version()},
         }
-        await self._keep(kind, raw)
+        self._keep(kind, raw)
         self._own.add(key)
         self._objects[key] = raw
         return raw
@@ -124,9 +123,7 @@ class FolderCluster(Cluster):
         if before["metadata"]["resourceVersion"] != resource_version:
             raise ConflictError(f"{kind.name} {namespace}/{name} has changed", status=409)
         raw = {**before, "metadata": {**before["metadata"], "resourceVersion": self._next_version()}, "status": status}
-        await self._keep(kind, raw)
-        if self._objects.get(key) is not before:
-            raise ConflictError(f"{kind.name} {namespace}/{name} has changed", status=409)
+        self._keep(kind, raw)
         self._objects[key] = raw
         return raw
 
@@ -215,9 +212,10 @@ class FolderCluster(Cluster):
         ]
         return [self._remove(key) for key in orphans]
 
-    async def _keep(self, kind: Kind, raw: Raw) -> None:
+    def _keep(self, kind: Kind, raw: Raw) -> None:
+        # At once and not in a thread: a file is small, and the folder must not change in between.
         try:
-            await asyncio.to_thread(self._state.keep, kind, raw)
+            self._state.keep(kind, raw)
         except OSError as error:
             raise ClusterError(f"the state folder cannot be written: {error.strerror}") from error
 
