@@ -45,6 +45,10 @@ def folder(tmp_path: Path) -> Path:
     return folder
 
 
+def files_of(path: Path) -> dict[str, str]:
+    return {file.name: file.read_text() for file in path.rglob("*") if file.is_file()}
+
+
 async def test_a_folder_is_served_shown_and_edited(folder: Path, llms: dict[str, SimulatedLLM]) -> None:
     """The whole of it once: keys, columns, mistakes, a second process, a new route, the end."""
     write(folder / "client.yaml", CLIENT)
@@ -86,13 +90,13 @@ async def test_p25_a_key_is_in_no_file_and_no_line(folder: Path, llms: dict[str,
     async with served(folder, "--verbose", services=llms) as place:
         await place.comes_to(Served.is_ready)
         await ask(place.running.client_url, key=KEY)
+        kept = files_of(folder / ".modelway")
         write(folder / "client.yaml", CLIENT.replace("stringData", "data"))  # it is no base64
         await place.says("client.yaml: Secret default/me: data.api-key is not base64")
         async with aiohttp.ClientSession() as session, session.get(f"{place.running.metrics_url}/metrics") as answer:
             metrics = await answer.text()
         place.process.send_signal(signal.SIGINT)
         out, err = await place.process.communicate()
-    kept = {file.name: file.read_text() for file in (folder / ".modelway").rglob("*") if file.is_file()}
 
     assert "LLMModel.default.v1.json" in kept
     told = {**kept, "standard output": place.said + out.decode(), "standard error": err.decode(), "metrics": metrics}
