@@ -172,7 +172,7 @@ def _binary() -> Path:
     builds = [layout.node_binary, *layout.cache.glob("bin-[0-9a-f]*/node")]
     found = next((build for build in builds if build.exists()), None)
     if found is None:
-        _not_here("the API server is not built: run `make localkube`")
+        _not_here("the API server is not built: run `make node`")
         raise AssertionError
     return found
 

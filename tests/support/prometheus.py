@@ -76,7 +76,7 @@ def find(program: str) -> str:
     kept = read_layout().commands / program
     found = shutil.which(program) or (str(kept) if kept.exists() else None)
     if found is None:
-        why = f"{program} is not installed: run `make localkube`, or install it from your distribution"
+        why = f"{program} is not installed: run `make node`, or install it from your distribution"
         if os.environ.get("CI") == "true":
             pytest.fail(why)
         pytest.skip(why)
