@@ -89,7 +89,7 @@ def _print_course(console: Console, number: int, course: Course) -> None:
         GOOD if course.is_as_expected else WRONG,
     )
     _line(console, f"   its share   {course.weights_text}  (after {course.moments_text})")
-    _line(console, f"   reason      {' '.join(part for part in (course.reason, course.message) if part)}")
+    _line(console, f"   reason      {': '.join(part for part in (course.reason, course.message) if part)}")
     if course.decision is not None and course.verdict is Verdict.PROMOTED:  # a rollback's reason holds them already
         _line(console, f"   figures     {course.decision}")
 

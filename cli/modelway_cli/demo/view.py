@@ -161,6 +161,11 @@ def _evidence(progress: Progress, bar_width: int) -> Group:
     for one in progress.evidence:
         style = GOOD if one.share < 0.34 else WARNING if one.share < 1 else WRONG
         bar = Bar(1, 0, one.share, width=bar_width, color=style, bgcolor="grey23")
-        shown = f"{one.e_value:.2g}" if one.e_value < 1e6 else "over a million"
-        rows.add_row(Text(one.metric.ljust(6)), bar, Text(f"{shown} of {one.threshold:g}"))
+        rows.add_row(Text(one.metric.ljust(6)), bar, Text(f"{_figure(one.e_value)} of {one.threshold:g}"))
     return Group(Text("evidence against the candidate: a full bar rolls it back", "dim"), rows)
+
+
+def _figure(e_value: float) -> str:
+    if e_value >= 1e6:
+        return "over a million"
+    return f"{e_value:,.0f}" if e_value >= 10 else f"{e_value:.2g}"
