@@ -47,11 +47,14 @@ class Installation:
     cluster: Cluster
     image_ids: dict[str, str] = field(default_factory=dict)
     api_key: str = ""
+    _addresses: dict[tuple[str, str], str] = field(default_factory=dict)
 
     def service_url(self, namespace: str, name: str) -> str:
         """Where a Service answers, by its cluster address, which this machine reaches as the node does."""
-        service = self.cluster.get("service", name, "-n", namespace)
-        return f"http://{service['spec']['clusterIP']}:{service['spec']['ports'][0]['port']}"
+        if (namespace, name) not in self._addresses:
+            spec = self.cluster.get("service", name, "-n", namespace)["spec"]
+            self._addresses[namespace, name] = f"http://{spec['clusterIP']}:{spec['ports'][0]['port']}"
+        return self._addresses[namespace, name]
 
     @property
     def gateway_url(self) -> str:

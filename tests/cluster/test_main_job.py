@@ -233,8 +233,9 @@ def test_healthy_candidate_moves_step_by_step_and_is_promoted(installation: Inst
             seconds=240,
         )
 
-    weights = list(dict.fromkeys(rollout["weight"] for rollout, _ in samples if rollout.get("candidate")))
-    assert [0, 5, 25, 50, 100] == [weight for weight in weights if weight in {0, 5, 25, 50, 100}]
+    # The weight of 0, before the first step, may be over between two looks.
+    weights = dict.fromkeys(rollout["weight"] for rollout, _ in samples if rollout.get("candidate"))
+    assert [5, 25, 50, 100] == [weight for weight in weights if weight]
     shares = plateaus(samples)
     assert {5, 25, 50} == set(shares)
     for weight, counts in shares.items():
@@ -268,7 +269,7 @@ def test_bad_candidate_goes_back_and_says_why(installation: Installation) -> Non
 
     rollout = installation.rollout()
     stalled, ready = installation.condition("Stalled"), installation.condition("Ready")
-    assert {0, 5} == {sample["weight"] for sample, _ in samples if sample["phase"] != "Stable"}
+    assert {5} == {sample["weight"] for sample, _ in samples if sample["phase"] != "Stable"} - {0}
     assert ("True", "RolledBack") == (stalled["status"], stalled["reason"])
     assert "True" == ready["status"]
     assert rollout["decision"]["metric"] in stalled["message"]
