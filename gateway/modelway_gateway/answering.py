@@ -7,6 +7,7 @@ first call counts.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from time import perf_counter
 from typing import Final
 
@@ -74,7 +75,7 @@ def error_lines(exc: AnsweredError) -> bytes:
     return b"".join((JSON_LINE, should_retry, retry_after, authenticate))
 
 
-class Answer:
+class Answer(ABC):
     """One answer in the making: the sink of an exchange on one side, a client's call on the other."""
 
     __slots__ = (
@@ -127,14 +128,14 @@ class Answer:
 
     # The sink
 
-    def on_head(self, status: int, headers: Headers) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def on_head(self, status: int, headers: Headers) -> None: ...
 
-    def on_data(self, data: bytes) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def on_data(self, data: bytes) -> None: ...
 
-    def on_end(self) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def on_end(self) -> None: ...
 
     def on_failure(self, failure: UpstreamFailure) -> None:
         if not self._ended:  # else it is our own abort, coming back

@@ -2,9 +2,10 @@
 
 Pushes carry keys, so neither a plan nor a snapshot shows them when it is printed.
 
-Rule: first `push_first`, then `secrets`, then `statuses`, then `push`; whoever carries a plan out stops at the first of
-these four that fails and tries again with the next plan. So a candidate's share falls before anything is written, and
-rises only when the status that announces it is in the API server. Events and counts come last and may fail.
+Rule: first `push_first`, then `secrets`, then `statuses`, then `push`. Whoever carries a plan out holds back the rises
+of each policy whose Secret or status could not be written, until a later plan. So a candidate's share falls before
+anything is written, and rises only when the status that announces it is in the API server, while one namespace that
+is stuck stops nobody else. Events and counts come last and may fail.
 """
 
 from collections.abc import Mapping
