@@ -153,6 +153,26 @@ class ClientCondition(Wire, frozen=True, kw_only=True, tag_field="kind", tag="cl
     tiers: tuple[str, ...] = ()
 
 
+class Priority(StrEnum):
+    """How urgent a request is, from the most urgent."""
+
+    INTERACTIVE = "Interactive"
+    STANDARD = "Standard"
+    BATCH = "Batch"
+
+
+class PriorityCondition(Wire, frozen=True, kw_only=True, tag_field="kind", tag="priority"):
+    """True when the request has this priority: its client's, or what a client that may choose says in a header."""
+
+    priority: Priority
+
+
+class SignalCondition(Wire, frozen=True, kw_only=True, tag_field="kind", tag="signal"):
+    """True when the policy's signal of this name is."""
+
+    name: str
+
+
 class When(Wire, frozen=True, kw_only=True, tag_field="kind", tag="when"):
     """All of `all`, at least one of `any` (where given), none of `none`."""
 
@@ -161,7 +181,33 @@ class When(Wire, frozen=True, kw_only=True, tag_field="kind", tag="when"):
     none: tuple["Condition", ...] = ()
 
 
-Condition = HeaderCondition | ClientCondition | When
+Condition = HeaderCondition | ClientCondition | PriorityCondition | SignalCondition | When
+
+
+class KeywordsSignal(Wire, frozen=True, kw_only=True, tag_field="kind", tag="keywords"):
+    """True when the prompt holds one of these words or phrases; case is ignored."""
+
+    name: str
+    any: tuple[str, ...]
+    whole_words: bool = False
+
+
+class RegexSignal(Wire, frozen=True, kw_only=True, tag_field="kind", tag="regex"):
+    """True when this pattern, in the syntax of RE2, is found in the prompt."""
+
+    name: str
+    pattern: str
+
+
+class InputTokensSignal(Wire, frozen=True, kw_only=True, tag_field="kind", tag="inputTokens"):
+    """True when the estimate of the prompt's tokens lies within these bounds, both included."""
+
+    name: str
+    at_least: int | None = None
+    at_most: int | None = None
+
+
+Signal = KeywordsSignal | RegexSignal | InputTokensSignal
 
 
 class Require(Wire, frozen=True, kw_only=True):
@@ -188,6 +234,27 @@ class StickyKey(Wire, frozen=True, kw_only=True):
     header: str | None = None
 
 
+class RetryOn(StrEnum):
+    """Kinds of failures after which a fallback target is asked."""
+
+    RATE_LIMITED = "RateLimited"
+    SERVER_ERROR = "ServerError"
+    TIMEOUT = "Timeout"
+    CONNECT_ERROR = "ConnectError"
+
+
+class Fallback(Wire, frozen=True, kw_only=True):
+    """Where a request goes on when the chosen model failed: keys of models, in order.
+
+    `max_attempts` bounds all upstream calls of one request, those to other backends of the same model included. A rule
+    without a fallback is tried as `Fallback()` says.
+    """
+
+    models: tuple[str, ...] = ()
+    on_errors: tuple[RetryOn, ...] = tuple(RetryOn)
+    max_attempts: int = 3
+
+
 class Rule(Wire, frozen=True, kw_only=True):
     """The first rule whose `when` is true decides; no `when` is always true."""
 
@@ -196,6 +263,7 @@ class Rule(Wire, frozen=True, kw_only=True):
     require: Require = msgspec.field(default_factory=Require)
     targets: tuple[Target, ...]
     sticky: tuple[StickyKey, ...] = ()
+    fallback: Fallback | None = None
 
 
 class Policy(Wire, frozen=True, kw_only=True):
@@ -207,6 +275,7 @@ class Policy(Wire, frozen=True, kw_only=True):
     namespace: str
     name: str
     models: tuple[str, ...]
+    signals: tuple[Signal, ...] = ()
     rules: tuple[Rule, ...]
 
 
@@ -269,13 +338,18 @@ class BackendCredential(Wire, frozen=True, kw_only=True):
 
 
 class Client(Wire, frozen=True, kw_only=True):
-    """A client, known by the SHA-256 of its key (lower-case hex). Groups and tiers belong to its namespace."""
+    """A client, known by the SHA-256 of its key (lower-case hex). Groups and tiers belong to its namespace.
+
+    `priority` is that of its requests; where `chooses_priority`, a request may name another one in a header.
+    """
 
     key_sha256: str
     namespace: str
     name: str
     groups: tuple[str, ...] = ()
     tier: str | None = None
+    priority: Priority = Priority.STANDARD
+    chooses_priority: bool = False
 
 
 class Credentials(Wire, frozen=True, kw_only=True):

@@ -12,6 +12,7 @@ API_VERSION: Final = f"{GROUP}/{VERSION}"
 
 ANSWER_HEADER_PREFIX: Final = "x-modelway-"
 REQUEST_ID_HEADER: Final = "x-request-id"
+PRIORITY_HEADER: Final = "x-priority"
 
 # Admin listener (mutual TLS in a cluster, a bearer token on loopback standalone).
 CONFIG_PATH: Final = "/config"
@@ -43,6 +44,8 @@ class SecretUse(StrEnum):
 CLIENT_KEY_FIELD: Final = "api-key"
 GROUPS_ANNOTATION: Final = f"{GROUP}/groups"
 TIER_ANNOTATION: Final = f"{GROUP}/tier"
+PRIORITY_ANNOTATION: Final = f"{GROUP}/priority"
+CHOOSES_PRIORITY_ANNOTATION: Final = f"{GROUP}/chooses-priority"
 
 BUNDLE_KEY: Final = "config.json.gz"
 """The one key of the bundle Secret, and the file name a gateway boots from."""

@@ -39,7 +39,9 @@ def _compile(condition: Condition, namespace: str) -> Predicate:
         return _header(condition)
     if isinstance(condition, ClientCondition):
         return _client(condition, namespace)
-    return compile_when(condition, namespace=namespace)
+    if isinstance(condition, When):
+        return compile_when(condition, namespace=namespace)
+    raise NotImplementedError
 
 
 def _header(condition: HeaderCondition) -> Predicate:
