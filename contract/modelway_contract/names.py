@@ -47,6 +47,9 @@ TIER_ANNOTATION: Final = f"{GROUP}/tier"
 PRIORITY_ANNOTATION: Final = f"{GROUP}/priority"
 CHOOSES_PRIORITY_ANNOTATION: Final = f"{GROUP}/chooses-priority"
 
+REGEX_MEMORY_BYTES: Final = 1 << 20
+"""The most that RE2 may use for one pattern: both sides compile with it, so what the one takes the other can run."""
+
 BUNDLE_KEY: Final = "config.json.gz"
 """The one key of the bundle Secret, and the file name a gateway boots from."""
 
