@@ -5,7 +5,7 @@ BIN := .venv/bin
 LOCALKUBE := tools/localkube/localkube
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: help env dev-env demo check format test test-unit test-integration test-cluster node generate verify lock images
+.PHONY: help env dev-env demo pictures check format test test-unit test-integration test-cluster node generate verify lock images
 
 help: ## list the targets
 	@grep -hE '^[a-z][a-z0-9-]*:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -47,6 +47,9 @@ test-cluster: dev-env node ## helm install on a real Kubernetes node
 generate: dev-env ## write CRDs, the chart's copy, the reference and the state diagram
 	@$(BIN)/python tools/generate_crds.py
 	@$(BIN)/python tools/draw_states.py
+
+pictures: env ## take the pictures of the demo that the docs show, from a run of it
+	@$(BIN)/python tools/picture_demo.py
 
 verify: dev-env ## fail when a generated file is stale
 	@echo "==> generated files"; $(BIN)/python tools/generate_crds.py --check && $(BIN)/python tools/draw_states.py --check

@@ -70,6 +70,8 @@ class Progress:
     message: str
     step: int
     steps: int
+    shares: tuple[float, ...]
+    """The candidate's percent at each step."""
     weight: float
     intervals: int
     intervals_needed: int
@@ -111,6 +113,7 @@ def read_progress(raw: dict[str, Any]) -> Progress | None:
         message=state.message,
         step=state.step,
         steps=state.steps,
+        shares=tuple(step.weight for step in entry.strategy.steps),
         weight=state.weight,
         intervals=state.intervals,
         intervals_needed=entry.strategy.bake.intervals if baking else entry.strategy.min_intervals,

@@ -4,10 +4,10 @@ import asyncio
 import contextlib
 import signal
 import tempfile
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 from rich.console import Console
 
@@ -36,6 +36,12 @@ TRIAL_INTERVALS: Final = 120
 """A rollout that has no verdict after so many intervals gets none."""
 
 
+class ViewMaker(Protocol):
+    """Makes what the demo is shown on."""
+
+    def __call__(self, console: Console, *, clock: Callable[[], float]) -> View: ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
     """What the command line says."""
@@ -45,13 +51,13 @@ class Options:
     keep: bool = False
 
 
-async def run_demo(options: Options, console: Console) -> int:
+async def run_demo(options: Options, console: Console, *, show_on: ViewMaker = View) -> int:
     """Show all of it; the exit status: 0 if the verdicts came as they had to, 1 if not, 130 if interrupted."""
     interrupted = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         loop.add_signal_handler(number, interrupted.set)
-    showing = asyncio.create_task(_show(options, console))
+    showing = asyncio.create_task(_show(options, console, show_on))
     waiting = asyncio.create_task(interrupted.wait())
     await asyncio.wait({showing, waiting}, return_when=asyncio.FIRST_COMPLETED)
     showing.cancel()
@@ -62,13 +68,13 @@ async def run_demo(options: Options, console: Console) -> int:
         return 130
 
 
-async def _show(options: Options, console: Console) -> int:
+async def _show(options: Options, console: Console, show_on: ViewMaker) -> int:
     clock = asyncio.get_running_loop().time
     began = clock()
     trials = scenario.trials(swap=options.swap)
     async with contextlib.AsyncExitStack() as exits:
         folder = Path(exits.enter_context(tempfile.TemporaryDirectory(prefix="modelway-demo-")))
-        view = exits.enter_context(View(console, clock=clock))
+        view = exits.enter_context(show_on(console, clock=clock))
         files = DemoFiles(examples_folder(), folder / "canary")
         backends = await _start_backends(trials, exits)
         _introduce(view, files, backends, options)
@@ -81,7 +87,7 @@ async def _show(options: Options, console: Console) -> int:
             )
         )
         await _ready(standalone)
-        figures = Figures()
+        figures = Figures(clock)
         async with _traffic(standalone.client_url, figures):
             view.say(f"Ready: {scenario.CLIENTS} clients ask for {scenario.PUBLIC_NAME} at {standalone.client_url}")
             await asyncio.sleep(BEFORE_SECONDS)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from modelway_cli.demo.figures import Figures
+from modelway_cli.demo.figures import Figures, Recent
 from modelway_cli.demo.recount import faults, recount
 from modelway_cli.demo.scenario import BAD, GOOD, Trial, Verdict, trials
 from modelway_cli.demo.timeline import Course
@@ -25,7 +25,7 @@ def a_course(*, bad: bool = False, verdict: Verdict | None = None) -> Course:
 
 
 def figures_of(*samples: Sample) -> Figures:
-    figures = Figures()
+    figures = Figures(lambda: 0.0)
     for sample in samples:
         figures.take(sample)
     return figures
@@ -44,14 +44,24 @@ def test_swapping_behaviours_swaps_what_is_expected() -> None:
     assert [trial.candidate for trial in straight] == [trial.candidate for trial in swapped]
 
 
-def test_figures_tell_the_versions_apart() -> None:
-    """By who answered; slow ones are those over a second."""
-    figures = figures_of(a_sample(ttft=0.5), a_sample(ttft=1.5), a_sample(ok=False), a_sample("chat-v2"))
-    stable, candidate = figures.of("chat-v1"), figures.of("chat-v2")
+def test_figures_of_now_are_those_of_the_last_whole_seconds() -> None:
+    """By who answered; what is older, and the second that is not over yet, are left out."""
+    now = 0.0
+    figures = Figures(lambda: now)
+    figures.take(a_sample(ok=False))
+    now = 10.5
+    for ttft in (0.5, 1.5):
+        figures.take(a_sample(ttft=ttft))
+    figures.take(a_sample(ok=False))
+    figures.take(a_sample("chat-v2"))
+    now = 11.0
+    figures.take(a_sample(ok=False))
 
-    assert (3, 1, 1, 2) == (stable.requests, stable.failed, stable.slow, stable.streams)
-    assert (0.5, 1 / 3) == (stable.slow_share, stable.failed_share)
-    assert (1, 0, None, None) == (candidate.requests, candidate.failed, candidate.slow_share, candidate.ttft_p50)
+    assert Recent(per_second=0.6, failed_share=1 / 3, ttft_p50=0.5, ttft_p95=1.5) == figures.recent("chat-v1")
+    assert Recent(per_second=0.2, failed_share=0, ttft_p50=None, ttft_p95=None) == figures.recent("chat-v2")
+    assert Recent(per_second=0, failed_share=None, ttft_p50=None, ttft_p95=None) == figures.recent("chat-v3")
+    assert (0, 3) == figures.course("chat-v1", seconds=2)
+    assert (5, 3) == (figures.requests["chat-v1"], figures.failed["chat-v1"])
 
 
 def test_books_that_agree_are_no_fault() -> None:

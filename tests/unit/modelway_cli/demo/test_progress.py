@@ -8,10 +8,12 @@ from rich.console import Console
 
 from modelway_cli.demo.figures import Figures
 from modelway_cli.demo.files import Edit
+from modelway_cli.demo.panel import WIDTH, panel
 from modelway_cli.demo.progress import Progress, read_progress
 from modelway_cli.demo.scenario import BAD, GOOD, Trial, Verdict
 from modelway_cli.demo.timeline import Course
-from modelway_cli.demo.view import WIDTH, View, panel
+from modelway_cli.demo.view import View
+from modelway_cli.traffic.report import Sample
 
 SPEC = {
     "models": ["chat"],
@@ -32,6 +34,7 @@ SPEC = {
         }
     ],
 }
+NOTHING_SEEN = Figures(lambda: 0.0)
 V1, V2 = ({"model": f"default/chat-v{number}", "version": "0" * 12} for number in (1, 2))
 
 
@@ -155,17 +158,59 @@ def test_the_end_of_another_rollout_is_no_verdict_on_this_one() -> None:
     assert (None, "0 %") == (course.verdict, course.weights_text)
 
 
+def shown(progress: Progress, figures: Figures, *, width: int = WIDTH) -> str:
+    out = io.StringIO()
+    Console(file=out, width=width).print(panel(a_course(), progress, figures, title="1 of 2", width=width))
+    return out.getvalue()
+
+
 @pytest.mark.parametrize("width", [80, WIDTH])
 @pytest.mark.parametrize("message", ["", "short", "long " * 100])
 def test_the_panel_keeps_its_size(width: int, message: str) -> None:
     """Nothing jumps while it is redrawn, and it fits a narrow terminal."""
-    out = io.StringIO()
-    console = Console(file=out, width=width)
     progress = read(phase="Soaking", step=1, weight=5.0, candidate=V2, message=message)
-    console.print(panel(a_course(), progress, Figures(), title="1 of 2", width=width))
-    lines = out.getvalue().splitlines()
+    lines = shown(progress, NOTHING_SEEN, width=width).splitlines()
 
-    assert (20, {width}) == (len(lines), {len(line) for line in lines})
+    assert (21, {width}) == (len(lines), {len(line) for line in lines})
+
+
+@pytest.mark.parametrize(
+    ("rollout", "way"),
+    [
+        ({"phase": "Preflight", "candidate": V2}, "◉ preflight ── ○ 5 % ── ○ 50 % ── ○ 100 % ── ○ stable"),
+        (
+            {"phase": "Soaking", "step": 1, "weight": 5.0, "candidate": V2},
+            "● preflight ── ◉ 5 % ── ○ 50 % ── ○ 100 % ── ○ stable",
+        ),
+        (
+            {"phase": "Baking", "step": 2, "weight": 100.0, "candidate": V2},
+            "● preflight ── ● 5 % ── ● 50 % ── ◉ 100 % ── ○ stable",
+        ),
+        ({"phase": "RolledBack", "candidate": V2}, "◉ preflight ── ○ 5 % ── ○ 50 % ── ○ 100 % ── ○ stable"),
+        ({"phase": "Stable", "stable": V2}, "● preflight ── ● 5 % ── ● 50 % ── ● 100 % ── ● stable"),
+    ],
+)
+def test_the_panel_shows_the_way_and_where_on_it_the_candidate_is(rollout: dict[str, Any], way: str) -> None:
+    """Every station, those that are behind it filled."""
+    assert way in shown(read(**rollout), NOTHING_SEEN)
+
+
+def test_the_panel_shows_both_arms_as_clients_see_them_now() -> None:
+    """A share that is not none is seen in the bar, however small."""
+    now = 3.0
+    figures = Figures(lambda: now)
+    for _ in range(99):
+        figures.take(Sample(number=0, stream=True, model="chat-v1", ttft_seconds=0.06))
+    figures.take(Sample(number=0, stream=False, model="chat-v2", error="server_error"))
+    now = 4.0
+    progress = read(phase="Soaking", step=1, weight=0.1, candidate=V2)
+    text = shown(progress, figures)
+
+    stable, candidate = (
+        next(line for line in text.splitlines() if f"  {name}  " in line) for name in ("chat-v1", "chat-v2")
+    )
+    assert ["│", "chat-v1", "█", "99", "20", "0.0%", "60", "ms", "60", "ms", "│"] == stable.split()
+    assert ["│", "chat-v2", "▁", "1", "0", "100.0%", "-", "-", "│"] == candidate.split()
 
 
 def test_without_a_terminal_a_line_is_said_when_something_changed() -> None:
@@ -175,7 +220,7 @@ def test_without_a_terminal_a_line_is_said_when_something_changed() -> None:
         view.show_edit("policy.yaml", Edit(before="  name: a", after="  name: b"))
         for weight in (5.0, 5.0, 50.0):
             progress = read(phase="Soaking", step=1, weight=weight, candidate=V2)
-            view.show(a_course(), progress, Figures(), title="1 of 2")
+            view.show(a_course(), progress, NOTHING_SEEN, title="1 of 2")
 
     assert [
         "0:00  policy.yaml",
