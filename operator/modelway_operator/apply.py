@@ -10,7 +10,6 @@ import base64
 import logging
 import time
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass
 from typing import Final, TypeVar
 
 import msgspec
@@ -45,16 +44,6 @@ W = TypeVar("W")
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Applied:
-    """What came of a plan."""
-
-    pushed: Push | None
-    """What the gateways were offered last, by this plan; None where it offered nothing."""
-    complete: bool
-    """Everything that had to be written was, and the whole plan was pushed."""
-
-
 class Applier:
     """Carries out plans, as long as `may_write` says that this replica is the one to do so."""
 
@@ -85,8 +74,8 @@ class Applier:
         await self._gateways.settle(within_seconds=SETTLE_SECONDS)
         return plan.push_first
 
-    async def apply_plan(self, plan: Plan) -> Applied:
-        """Do all of it that can be done now."""
+    async def apply_plan(self, plan: Plan) -> Push | None:
+        """Do all of it that can be done now; what the gateways were offered last, None where that was nothing."""
         pushed = await self.apply_decreases(plan)
         ends = self._clock() + WRITE_SECONDS
         unwritten = await self._write_all(plan.secrets, self._write_secret, _owner, ends)
@@ -99,7 +88,7 @@ class Applier:
             pushed = held_back(plan.push, before, unwritten)
             self._gateways.propose(pushed)
         await self._write_all(plan.events, self._tell, _subject, self._clock() + WRITE_SECONDS)
-        return Applied(pushed=pushed, complete=not unwritten and self._may_write())
+        return pushed
 
     async def _write_all(
         self,
@@ -169,10 +158,11 @@ class Applier:
             return self._failed("status", str(about), exc)
         except ClusterError as exc:
             return self._failed("status", str(about), exc)
-        self._store.replace(kind, answer, instead_of=write.resource_version)
+        self._store.put(kind, answer)
         return self._count("status", done=True)
 
     async def _read_again(self, kind: Kind, namespace: str, name: str, uid: str) -> None:
+        began = self._clock()
         try:
             raw = await self._cluster.get_object(kind, namespace, name)
         except ClusterError:
@@ -180,7 +170,7 @@ class Applier:
         if raw is None or raw["metadata"]["uid"] != uid:
             self._store.discard(kind, uid)
         if raw is not None:
-            self._store.put(kind, raw)
+            self._store.put_read(kind, raw, began=began)
 
     def _count(self, what: str, *, done: bool) -> bool:
         self._metrics.writes.labels(what, "ok" if done else "failed").inc()

@@ -61,6 +61,8 @@ class Relisted:
 
     whole: bool
     """Everything could be read."""
+    answered: bool
+    """Every LIST was answered, if only by a refusal; what could be read is what there is now."""
     absent: frozenset[Kind]
     """Kinds that the API server does not know."""
     missed: int
@@ -95,14 +97,14 @@ async def gather_lists(store: Store, cluster: Cluster, *, clock: Callable[[], fl
                 logger.warning("objects could not be listed", extra={"kind": kind.name, "error": str(exc)})
                 if isinstance(exc, UnreachableError):
                     # The others would only wait for the same answer.
-                    return Relisted(whole=False, absent=frozenset(absent), missed=missed)
+                    return Relisted(whole=False, answered=False, absent=frozenset(absent), missed=missed)
                 continue
             corrections = store.correct(kind, namespace, found, began=began)
             missed += corrections
             if corrections:
                 logger.warning("the watch had missed changes", extra={"kind": kind.name, "count": corrections})
     whole = await gather_config_maps(store, cluster, store.read_config_maps()) and whole
-    return Relisted(whole=whole, absent=frozenset(absent), missed=missed)
+    return Relisted(whole=whole, answered=True, absent=frozenset(absent), missed=missed)
 
 
 async def gather_config_maps(store: Store, cluster: Cluster, keys: Iterable[tuple[str, str]]) -> bool:

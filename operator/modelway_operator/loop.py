@@ -26,7 +26,7 @@ from modelway_operator.core.plan import Plan, Wanted
 from modelway_operator.core.snapshot import Snapshot
 from modelway_operator.errors import ClusterError, OperatorError
 from modelway_operator.gather import Gatherer, gather_config_maps, gather_lists
-from modelway_operator.kinds import Kind
+from modelway_operator.kinds import CONFIG_MAP, WATCHED, Kind
 from modelway_operator.store import Store
 from modelway_operator.telemetry import Metrics
 
@@ -114,7 +114,9 @@ class Loop:
         self._absent: frozenset[Kind] = frozenset()
         self._leads_epoch: int | None = None
         self._pushed: Push | None = None
+        self._models_before = 0
         self._memory = Memory()
+        self._warm_for: tuple[int, ...] = ()
         self._certificates_due = 0.0
         self._identity: Identity | None = None
         self._saved: tuple[str, int] | None = None
@@ -151,6 +153,7 @@ class Loop:
             return
         if role is Role.FOLLOWING:
             self._step_down()
+            await self._stay_warm()
             return
         if role is Role.LEADING and not await self._lead():
             return
@@ -170,13 +173,16 @@ class Loop:
         parts = self._parts
         if self._clock() >= self._certificates_due:
             self._certificates_due = self._clock() + await self._keep_identity()
+        bundle = None
         if self._leads_epoch is None:
+            # A watch may have stood still unnoticed for a minute: what the last leader knew must not be taken back.
+            if not (await gather_lists(parts.store, parts.cluster, clock=self._clock)).answered:
+                return False
             parts.gateways.set_endpoints(parts.gatherer.gateways())
             await parts.gateways.meet(within_seconds=MEET_SECONDS)
             bundle = await parts.own_secrets.read_bundle()
             self._saved = None if bundle is None else _bundle_key(bundle)
-        else:
-            bundle = None
+            self._models_before = len(bundle.base.models) if bundle is not None and bundle.base is not None else 0
         seen = [report.ack.epoch for report in parts.gateways.reports() if report.ack is not None]
         seen += [report.fenced.epoch for report in parts.gateways.reports() if report.fenced is not None]
         highest = max([*seen, bundle.live.epoch if bundle is not None else 0])
@@ -204,9 +210,22 @@ class Loop:
             self._identity = identity
         return CERTIFICATES_SECONDS
 
+    async def _stay_warm(self) -> None:
+        """Compile what a leader would and keep it, so that taking over costs a push and no compilation."""
+        parts = self._parts
+        seen = tuple(parts.store.changes(kind) for kind in (*WATCHED, CONFIG_MAP))
+        if seen == self._warm_for:
+            return
+        snapshot, asks = await self._ask(replace(parts.gatherer.snapshot(now=self._wall_clock()), memory=self._memory))
+        self._memory = (
+            await asyncio.to_thread(parts.decide, replace(snapshot, memory=asks.memory))
+        ).memory.of_a_standby()
+        self._warm_for = seen
+
     def _step_down(self) -> None:
         if self._leads_epoch is not None:
             logger.info("following")
+            self._memory, self._warm_for = self._memory.of_a_standby(), ()
         self._leads_epoch = self._pushed = None
         self._certificates_due = 0.0
         self._parts.gateways.propose(None)
@@ -214,18 +233,10 @@ class Loop:
 
     async def _decide(self) -> Plan:
         parts = self._parts
-        snapshot = replace(self._snapshot(), memory=self._memory)
-        # In threads, since large configs take a while and the lease must be renewed meanwhile.
-        asks = await asyncio.to_thread(parts.wanted, snapshot)
-        parts.store.keep_config_maps(asks.config_maps)
-        unread = parts.store.unread_config_maps(asks.config_maps)
-        if unread:
-            await gather_config_maps(parts.store, parts.cluster, unread)
-        measurements = await parts.source.fetch(asks.measurements)
+        snapshot, asks = await self._ask(replace(self._snapshot(), memory=self._memory))
         complete = replace(
             snapshot,
-            config_maps=parts.gatherer.snapshot(now=snapshot.now).config_maps,
-            measurements=measurements,
+            measurements=await parts.source.fetch(asks.measurements),
             probes=self._probes.answers(asks.probes, self._ready_endpoints()),
             source=parts.source.health,
             memory=asks.memory,
@@ -235,6 +246,17 @@ class Loop:
         self._tell(plan)
         return plan
 
+    async def _ask(self, snapshot: Snapshot) -> tuple[Snapshot, Wanted]:
+        """What the decision needs beyond this, and the snapshot with the ConfigMaps among it."""
+        parts = self._parts
+        # In threads, since large configs take a while and the lease must be renewed meanwhile.
+        asks = await asyncio.to_thread(parts.wanted, snapshot)
+        parts.store.keep_config_maps(asks.config_maps)
+        unread = parts.store.unread_config_maps(asks.config_maps)
+        if unread:
+            await gather_config_maps(parts.store, parts.cluster, unread)
+        return replace(snapshot, config_maps=parts.gatherer.snapshot(now=snapshot.now).config_maps), asks
+
     def _snapshot(self) -> Snapshot:
         parts = self._parts
         return replace(
@@ -242,6 +264,7 @@ class Loop:
             replicas=parts.gatherer.replicas(parts.gateways.reports(), clock=parts.gateways.clock()),
             epoch=self._leads_epoch or 1,
             pushed=self._pushed,
+            models_before=self._models_before,
         )
 
     def _ready_endpoints(self) -> list[Endpoint]:
@@ -256,8 +279,7 @@ class Loop:
         parts = self._parts
         match parts.lease.role:
             case Role.LEADING if parts.lease.epoch == self._leads_epoch:
-                applied = await parts.applier.apply_plan(plan)
-                self._pushed = applied.pushed or self._pushed
+                self._pushed = await parts.applier.apply_plan(plan) or self._pushed
                 await self._save_bundle()
             case Role.CUT_OFF:
                 self._pushed = await parts.applier.apply_decreases(plan) or self._pushed
@@ -327,6 +349,7 @@ class Loop:
         show.labels("LLMModel", "accepted").set(counts.models_accepted)
         show.labels("RoutingPolicy", "all").set(counts.policies)
         show.labels("RoutingPolicy", "accepted").set(counts.policies_accepted)
+        self._parts.metrics.compiled.inc(counts.compiled)
         self._parts.metrics.config_bytes.set(counts.config_bytes)
 
     def _show(self) -> None:

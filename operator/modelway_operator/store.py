@@ -1,9 +1,12 @@
 """Every object that decisions look at, by uid: what the watch told, corrected by our own LISTs.
 
-Rule: the watch is fast, the LIST is right. An entry goes when the watch says so, or when a LIST that began after the
-entry was last heard of does not show it; a LIST that fails, or finds no such kind, changes nothing.
+Rule: the watch is fast, the LIST is right. What the watch tells counts unless its resourceVersion is lower than what is
+known. What a LIST or GET of our own finds counts, whatever its version, over all that was heard before it began: after
+a restore of etcd versions run backwards, and only reading tells. An entry goes when the watch says so, or when a LIST
+that began after the entry was last heard of does not show it. A LIST that fails, or finds no such kind, says nothing.
 """
 
+import math
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable
@@ -59,15 +62,22 @@ class Store:
         return sorted(found, key=lambda raw: (raw["metadata"]["namespace"], raw["metadata"]["name"]))
 
     def put(self, kind: Kind, raw: Raw) -> None:
-        """The watch has seen this."""
-        if raw["metadata"]["uid"] not in self._graves:
+        """The watch has told this, or a write of our own was answered with it; late news change nothing."""
+        uid = raw["metadata"]["uid"]
+        known = self._entries[kind].get(uid)
+        if uid not in self._graves and (known is None or not _is_older(raw, known.raw)):
             self._set(kind, raw, self._clock())
 
-    def replace(self, kind: Kind, raw: Raw, *, instead_of: str) -> None:
-        """We have written this ourselves, over that version; what the watch told meanwhile is newer."""
-        known = self._entries[kind].get(raw["metadata"]["uid"])
-        if known is None or _version(known.raw) == instead_of:
-            self.put(kind, raw)
+    def put_read(self, kind: Kind, raw: Raw, *, began: float) -> bool:
+        """A LIST or a GET of our own that began at this moment has found this; whether that was news."""
+        uid = raw["metadata"]["uid"]
+        if self._graves.get(uid, -math.inf) >= began:
+            return False
+        self._graves.pop(uid, None)
+        known = self._entries[kind].get(uid)
+        if known is None or known.heard_at < began or _is_older(known.raw, raw):
+            return self._set(kind, raw, began)
+        return False
 
     def discard(self, kind: Kind, uid: str) -> None:
         """The watch has seen this go."""
@@ -79,11 +89,8 @@ class Store:
         """Take over a LIST that was begun at this moment; how many changes only it has told us of."""
         now, entries, seen, missed = self._clock(), self._entries[kind], set(), 0
         for raw in found:
-            uid = raw["metadata"]["uid"]
-            seen.add(uid)
-            known = entries.get(uid)
-            if uid not in self._graves and (known is None or known.heard_at < began):
-                missed += self._set(kind, raw, began)
+            seen.add(raw["metadata"]["uid"])
+            missed += self.put_read(kind, raw, began=began)
         for uid, entry in list(entries.items()):
             elsewhere = namespace is not None and entry.raw["metadata"]["namespace"] != namespace
             if uid not in seen and entry.heard_at < began and not elsewhere:
@@ -124,9 +131,9 @@ class Store:
         uid = raw["metadata"]["uid"]
         known = self._entries[kind].get(uid)
         if known is not None and _version(known.raw) == _version(raw):
-            known.heard_at = heard_at
+            known.heard_at = max(known.heard_at, heard_at)
             return False
-        self._entries[kind][uid] = _Entry(_trimmed(raw), heard_at)
+        self._entries[kind][uid] = _Entry(_trimmed(raw), heard_at if known is None else max(known.heard_at, heard_at))
         self._changed(kind)
         return True
 
@@ -137,6 +144,14 @@ class Store:
 
 def _version(raw: Raw | None) -> str | None:
     return None if raw is None else raw["metadata"].get("resourceVersion")
+
+
+def _is_older(one: Raw, other: Raw) -> bool:
+    """Whether this is an earlier state of the same object; false where versions cannot be compared."""
+    first, second = _version(one) or "", _version(other) or ""
+    if not all(version.isascii() and version.isdigit() for version in (first, second)):
+        return False
+    return int(first) < int(second)
 
 
 def _trimmed(raw: Raw) -> Raw:

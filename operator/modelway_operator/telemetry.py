@@ -123,6 +123,7 @@ class Metrics:
         self.epoch = self._gauge("epoch", "The epoch of this replica's pushes.")
         self.gateways = self._gauge("gateways", "Gateway replicas.", "state")
         self.objects = self._gauge("objects", "Objects that this installation serves.", "kind", "state")
+        self.compiled = self._counter("compiled_parts", "Parts of the config that were compiled or judged anew.")
         self.config_bytes = self._gauge("config_bytes", "Size of the config that is pushed, unpacked.")
         self.metrics_available = self._gauge("metrics_available", "1 while measurements can be had.")
         self.clock_skew = self._gauge("metrics_clock_skew_seconds", "The clock of the metrics' source minus ours.")

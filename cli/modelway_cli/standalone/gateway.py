@@ -36,7 +36,6 @@ class LocalGateway(Gateways):
         self._push: Push | None = None
         self._fenced: Fenced | None = None
         self._rejections: tuple[Rejection, ...] = ()
-        self._rejected_sequence: int | None = None
         self._wake = asyncio.Event()
         self._delivered = asyncio.Event()
         self._task = asyncio.create_task(self._deliver(), name="local gateway")
@@ -63,7 +62,6 @@ class LocalGateway(Gateways):
                 answered_at=self.clock(),
                 fenced=self._fenced,
                 rejections=self._rejections,
-                rejected_sequence=self._rejected_sequence,
             )
             for endpoint in self._endpoints[:1]
         )
@@ -122,7 +120,7 @@ class LocalGateway(Gateways):
             self._fenced = Fenced(epoch=error.epoch, sequence=error.sequence)
             return 409
         except ConfigError as error:
-            self._rejections, self._rejected_sequence = tuple(error.errors), push.live.sequence
+            self._rejections = tuple(error.errors)
             return 422
-        self._fenced, self._rejections, self._rejected_sequence = None, (), None
+        self._fenced, self._rejections = None, ()
         return 200

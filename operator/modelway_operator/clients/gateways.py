@@ -63,7 +63,6 @@ class Report:
     answered_at: float | None = None
     fenced: Fenced | None = None
     rejections: tuple[Rejection, ...] = ()
-    rejected_sequence: int | None = None
     error: str = ""
 
 
@@ -192,12 +191,12 @@ class _Replica:
         match answer.status:
             case 200:
                 ack = codec.decode(answer.body, Ack)
-                self._tell(replace(known, ack=ack, rejections=(), rejected_sequence=None))
+                self._tell(replace(known, ack=ack, rejections=()))
             case 409:
                 self._tell(replace(known, fenced=codec.decode(answer.body, Fenced)))
             case 422:
                 errors = codec.decode(answer.body, Rejected).errors
-                self._tell(replace(known, rejections=errors, rejected_sequence=offer.push.live.sequence))
+                self._tell(replace(known, rejections=errors))
             case status:
                 raise codec.ContractError(f"the gateway answered a push with HTTP {status}")
 

@@ -23,6 +23,8 @@ from modelway_operator.kinds import LEASE, Raw
 LEASE_SECONDS: Final = 15
 RENEW_DEADLINE_SECONDS: Final = 10.0
 RETRY_SECONDS: Final = 2.0
+LOOK_SECONDS: Final = 1.0
+"""How often one that does not lead looks: a lease that was given back is not to lie about."""
 EPOCH_ANNOTATION: Final = f"{names.GROUP}/epoch"
 
 logger = logging.getLogger(__name__)
@@ -86,7 +88,7 @@ class Lease:
         """Take part until cancelled."""
         while True:
             await self.step()
-            await asyncio.sleep(RETRY_SECONDS)
+            await asyncio.sleep(RETRY_SECONDS if self.role is Role.LEADING else LOOK_SECONDS)
 
     async def step(self) -> None:
         """Renew, watch or take over, once."""

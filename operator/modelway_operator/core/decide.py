@@ -23,7 +23,6 @@ from modelway_operator.core.plan import Counts, Plan, Wanted
 from modelway_operator.core.pushes import is_shrunk, pushes_of
 from modelway_operator.core.reading import Reading, once, read_all
 from modelway_operator.core.remembered import read_spec
-from modelway_operator.core.rollout.phases import AT_REST
 from modelway_operator.core.rollout.wanted import measurements_wanted
 from modelway_operator.core.situations import is_probe_due
 from modelway_operator.core.snapshot import ObjectKey, Snapshot
@@ -120,7 +119,6 @@ def _counts(reading: Reading, outcomes: Sequence[PolicyOutcome], document: Docum
         models_accepted=sum(1 for entry in entries if entry.accepted),
         policies=len(outcomes),
         policies_accepted=sum(1 for outcome in outcomes if outcome.entry.accepted),
-        rollouts_active=sum(1 for each in outcomes for state in each.states if state.phase not in AT_REST),
         compiled=made,
         config_bytes=document.size,
     )

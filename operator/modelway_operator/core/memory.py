@@ -42,3 +42,7 @@ class Memory:
     """Parts that `wanted` compiled in this turn."""
     told: frozenset[str] = frozenset()
     """Notes about Secrets that stand and have been told in an Event."""
+
+    def of_a_standby(self) -> "Memory":
+        """What a replica that only watches hands on: what is compiled and valid, nothing of gateways."""
+        return Memory(parts=self.parts, valid_models=self.valid_models)

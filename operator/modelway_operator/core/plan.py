@@ -49,7 +49,6 @@ class Counts:
     models_accepted: int = 0
     policies: int = 0
     policies_accepted: int = 0
-    rollouts_active: int = 0
     compiled: int = 0
     """Parts that were compiled or judged anew in this turn; the others came from memory."""
     config_bytes: int = 0

@@ -11,7 +11,7 @@ import msgspec
 
 from modelway_contract.config import Live, LiveState, Push, Split
 from modelway_operator.core.document import Document
-from modelway_operator.core.snapshot import Replica, Snapshot
+from modelway_operator.core.snapshot import Snapshot
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,9 +38,13 @@ def pushes_of(document: Document, snapshot: Snapshot) -> Pushes:
 
 
 def is_shrunk(document: Document, snapshot: Snapshot) -> bool:
-    """Whether most of the models pushed last are gone, which is more often a fault of reading than anyone's wish."""
-    before = snapshot.pushed.base if snapshot.pushed is not None else None
-    return before is not None and 2 * len(document.base.models) < len(before.models)
+    """Whether most of the models pushed last are gone, which is more often a fault of reading than anyone's wish.
+
+    A new leader compares with what its predecessor left behind.
+    """
+    base = snapshot.pushed.base if snapshot.pushed is not None else None
+    before = len(base.models) if base is not None else snapshot.models_before
+    return 2 * len(document.base.models) < before
 
 
 def _push(document: Document, state: LiveState, before: Push | None, snapshot: Snapshot) -> Push:
@@ -77,18 +81,20 @@ def _held_back(state: LiveState, snapshot: Snapshot) -> LiveState:
 
 
 def _shares_before(snapshot: Snapshot) -> Mapping[tuple[str, ...], int]:
-    """What candidates have now: by the last push, and without one (after a restart) by what gateways say they run."""
+    """What candidates have now: by the last push, and without one (after a restart) by what gateways say they run.
+
+    Of gateways that say different things, those count that took the last push: it may have been a fall that the former
+    leader did not live to bring to all of them, and that must not be undone.
+    """
     if snapshot.pushed is not None:
         return {_place(split): split.share for split in snapshot.pushed.live.state.splits}
+    acks = [replica.ack for replica in snapshot.replicas if replica.ack is not None]
+    newest = max(((ack.epoch, ack.sequence) for ack in acks), default=(0, 0))
     shares: dict[tuple[str, ...], int] = {}
-    for replica in snapshot.replicas:
-        for split in _splits(replica):
+    for ack in acks:
+        for split in ack.splits if (ack.epoch, ack.sequence) == newest else ():
             shares[_place(split)] = max(split.share, shares.get(_place(split), 0))
     return shares
-
-
-def _splits(replica: Replica) -> tuple[Split, ...]:
-    return replica.ack.splits if replica.ack is not None else ()
 
 
 def _place(split: Split) -> tuple[str, ...]:

@@ -195,11 +195,7 @@ async def test_p9_refusal_is_known_with_its_reason_and_ends_with_the_next_good_p
         await eventually(runs(fleet, good))
         fleet.propose(bad)
         await eventually(lambda: only(fleet).rejections)
-        assert ("no such thing", 2, ack_of(good)) == (
-            only(fleet).rejections[0].message,
-            only(fleet).rejected_sequence,
-            only(fleet).ack,
-        )
+        assert ("no such thing", ack_of(good)) == (only(fleet).rejections[0].message, only(fleet).ack)
         fleet.propose(better)
         await eventually(runs(fleet, better))
         assert () == only(fleet).rejections

@@ -3,8 +3,6 @@
 import asyncio
 import base64
 import re
-import signal
-import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -187,34 +185,6 @@ async def test_deleted_objects_take_their_traffic_with_them(install: Installatio
     await eventually(is_gone, within_seconds=5.0)
 
 
-async def test_p8_standby_takes_over_at_once_when_the_leader_ends(install: Installation) -> None:
-    """SIGTERM gives the lease back; the next one leads with a higher epoch, and gateways follow it."""
-    model, _ = await serving(install)
-    (leader,) = install.operators
-    standby = await install.start_operator()
-
-    async def is_ready() -> bool:
-        return (await standby.page("/readyz"))[0] == 200
-
-    async def leads() -> bool:
-        return await standby.metric('modelway_operator_role{role="leading"}') == 1.0
-
-    await eventually(is_ready)
-    assert not await leads()
-    first = (await install.lease())["holderIdentity"]
-    epoch = install.gateways[0].live.status().epoch
-
-    assert 0 == await leader.end()
-    ended = time.monotonic()
-    await eventually(leads, within_seconds=6.0)
-    taken_after = time.monotonic() - ended
-    await eventually(lambda: all(gateway.live.status().epoch > epoch for gateway in install.gateways))
-    assert taken_after <= 3.5
-    assert first != (await install.lease())["holderIdentity"]
-    changed = await install.kube.patch(model, {"spec": {"description": "changed under the next leader"}})
-    await install.ready(changed)
-
-
 async def test_f24_gateway_that_was_pushed_to_by_somebody_else_runs_our_config_again(install: Installation) -> None:
     """It refuses our epoch; the holder of the lease takes a higher one."""
     await serving(install)
@@ -229,36 +199,6 @@ async def test_f24_gateway_that_was_pushed_to_by_somebody_else_runs_our_config_a
 
     assert 200 == (await install.chat("llama"))[0]
     await eventually(is_shown)
-
-
-async def test_f02_former_leader_that_was_stopped_does_nothing_when_it_wakes(install: Installation) -> None:
-    """SIGSTOP until another leads, then SIGCONT: it follows, and what gateways run is the new leader's."""
-    await serving(install)
-    (zombie,) = install.operators
-    successor = await install.start_operator()
-
-    async def is_ready() -> bool:
-        return (await successor.page("/readyz"))[0] == 200
-
-    await eventually(is_ready)
-    zombie.process.send_signal(signal.SIGSTOP)
-    stopped = time.monotonic()
-
-    async def leads() -> bool:
-        return await successor.metric('modelway_operator_role{role="leading"}') == 1.0
-
-    await eventually(leads, within_seconds=25.0)
-    assert time.monotonic() - stopped <= 20.0
-    epoch = await successor.metric("modelway_operator_epoch")
-    await eventually(lambda: {gateway.live.status().epoch for gateway in install.gateways} == {epoch})
-    zombie.process.send_signal(signal.SIGCONT)
-
-    async def follows() -> bool:
-        return await zombie.metric('modelway_operator_role{role="following"}') == 1.0
-
-    await eventually(follows)
-    assert {epoch} == {gateway.live.status().epoch for gateway in install.gateways}
-    assert await leads()
 
 
 async def test_p25_no_key_leaves_the_secrets_and_the_requests(install: Installation) -> None:

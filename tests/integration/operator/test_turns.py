@@ -19,6 +19,7 @@ from modelway_operator.clients.own_secrets import OwnSecrets
 from modelway_operator.core.findings import Event, Kind, ObjectRef, Severity
 from modelway_operator.core.plan import Plan, SecretWrite, StatusWrite, Wanted
 from modelway_operator.core.snapshot import ObjectKey, Snapshot
+from modelway_operator.errors import UnreachableError
 from modelway_operator.gather import Gatherer, gather_lists
 from modelway_operator.kinds import LLM_MODEL, WATCHED
 from modelway_operator.loop import Alarm, Loop, Parts
@@ -280,10 +281,11 @@ async def test_f16_shrunken_config_is_believed_only_after_a_fresh_list(
     replica: Replica, kube: Kube, namespace: str
 ) -> None:
     """Most models seem to be gone: everything is listed anew, and decided again, before that is pushed."""
+    await replica.turn(Plan())
     await kube.create(a_model(namespace))
     await replica.turn(Plan(push=HIGH, shrunk=True))
 
-    assert [0, 1] == [len(snapshot.models) for snapshot in replica.snapshots]
+    assert [0, 0, 1] == [len(snapshot.models) for snapshot in replica.snapshots]
     assert HIGH == replica.gateways.offered
 
 
@@ -291,12 +293,13 @@ async def test_f16_shrunken_config_is_not_pushed_when_the_list_fails(
     replica: Replica, kube: Kube, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A LIST that finds no such kind confirms nothing."""
+    await replica.turn(Plan())
     gone = replace(LLM_MODEL, plural="nosuchthings")
     monkeypatch.setattr("modelway_operator.gather.WATCHED", (gone, *WATCHED[1:]))
     await replica.turn(Plan(push=HIGH, shrunk=True))
 
     assert replica.gateways.offered is None
-    assert 1 == len(replica.snapshots)
+    assert 2 == len(replica.snapshots)
 
 
 async def test_leader_without_an_api_server_only_takes_traffic_away(
@@ -317,14 +320,59 @@ async def test_leader_without_an_api_server_only_takes_traffic_away(
     assert not is_written(await kube.get(model))
 
 
-async def test_follower_neither_writes_nor_pushes(apiserver: ApiServer, settings: Settings, replica: Replica) -> None:
-    """The standby watches, and that is all."""
+async def test_follower_decides_but_neither_writes_nor_pushes(
+    apiserver: ApiServer, settings: Settings, replica: Replica, kube: Kube, namespace: str
+) -> None:
+    """The standby compiles what changed, once, and nothing of that leaves it."""
+    model = await kube.create(a_model(namespace))
     async with a_replica(apiserver, settings, "two") as standby:
-        await standby.loop.turn()
+        plan = Plan(push_first=LOW, statuses=(a_status(model),), push=HIGH)
+        for _ in range(3):
+            await standby.turn(plan)
 
         assert Role.FOLLOWING is standby.lease.role
-        assert [] == standby.snapshots
+        assert [1] == [len(snapshot.models) for snapshot in standby.snapshots]
         assert standby.gateways.offered is None
+        assert not is_written(await kube.get(model))
+
+
+async def test_p2_new_leader_lists_everything_before_its_first_decision(
+    apiserver: ApiServer, settings: Settings, replica: Replica, kube: Kube, namespace: str
+) -> None:
+    """Its watch may have stood still: what was changed meanwhile is in its first push all the same."""
+    model = await kube.create(a_model(namespace))
+    async with a_replica(apiserver, settings, "two") as standby:
+        await standby.turn(Plan())
+        await kube.patch(model, {"spec": {"description": "changed while nobody listened"}})
+        await replica.lease.release()
+        await standby.lease.step()
+        snapshot = await standby.turn(Plan(push=HIGH))
+
+        assert "changed while nobody listened" == snapshot.models[0]["spec"]["description"]
+        assert HIGH == standby.gateways.offered
+
+
+async def test_p2_new_leader_that_cannot_list_pushes_nothing(replica: Replica, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Gateways go on with what they have, until somebody knows better."""
+
+    async def unreachable(*_: object) -> None:
+        raise UnreachableError("no answer")
+
+    monkeypatch.setattr(replica.cluster, "list_objects", unreachable)
+    await replica.loop.turn()
+
+    assert [] == replica.snapshots
+    assert replica.gateways.offered is None
+
+
+async def test_f16_new_leader_compares_with_the_bundle_of_the_one_before(
+    replica: Replica, kube: Kube, namespace: str
+) -> None:
+    """A process that never pushed knows all the same how many models there were."""
+    await replica.own_secrets.save_bundle(a_push(BASE))
+    snapshot = await replica.turn(Plan())
+
+    assert len(BASE.models) == snapshot.models_before > 0
 
 
 async def test_leader_that_lost_the_lease_in_a_turn_writes_and_pushes_nothing(

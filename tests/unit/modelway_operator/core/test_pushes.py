@@ -151,6 +151,48 @@ def test_losing_most_models_is_confirmed_first(left: int, expected: bool) -> Non
     assert expected is world.decide().shrunk
 
 
+@pytest.mark.parametrize(("left", "expected"), [(5, False), (4, True)])
+def test_f16_a_new_leader_confirms_a_shrunken_config_too(left: int, expected: bool) -> None:
+    """It has pushed nothing yet, and compares with what its predecessor left."""
+    world = World(models=list(some_models([f"m{number}" for number in range(left)])))
+    snapshot = replace(world.snapshot(), models_before=10)
+
+    assert expected is decide(snapshot).shrunk
+
+
+def test_a_fall_that_reached_one_gateway_is_not_undone_by_the_next_leader() -> None:
+    """The former leader died between two gateways: the one that took its last word says what it was."""
+    world = moving()
+    for _ in range(8):
+        world.turn(seconds=10)
+    world.counts = BAD
+    plan = world.decide()
+    while not plan.events:
+        world.turn(seconds=10)
+        plan = world.decide()
+    assert plan.push_first is not None
+    world.gateways["gateway-1"] = plan.push_first
+    world.restart()
+    plan = world.decide()
+
+    assert (0, 0) == (share(plan.push_first), share(plan.push))
+
+
+def test_a_standby_that_takes_over_compiles_nothing_anew() -> None:
+    """What it compiled while it watched is taken; only statuses are judged by what gateways say now."""
+    world = World(models=list(some_models([f"m{number}" for number in range(50)])))
+    world.settle()
+    world.restart()
+    cold = world.decide().counts.compiled
+    standby = decide(replace(world.snapshot(), replicas=())).memory.of_a_standby()
+    world.memory = standby
+    warm = world.decide()
+
+    assert warm.counts.compiled <= 51
+    assert cold > 100
+    assert (frozenset(), {}) == (standby.told, dict(standby.known))
+
+
 def test_the_order_of_a_push_is_not_lost_with_an_older_epoch() -> None:
     """A new leader begins its own sequence, above every lower epoch."""
     world = World(models=[a_model()])
