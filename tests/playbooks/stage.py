@@ -238,7 +238,10 @@ def an_entry(
     max_replay: int = 20,
     **strategy: object,
 ) -> Rollout:
-    """A valid rollout entry, each of its settings open to change."""
+    """A valid rollout entry, each of its settings open to change; without steps it is a BlueGreen."""
+    way: dict[str, object] = (
+        {"type": "Canary", "steps": [{"weight": weight} for weight in steps]} if steps else {"type": "BlueGreen"}
+    )
     chosen = {
         "interval": "20s",
         "minIntervals": 2,
@@ -254,8 +257,7 @@ def an_entry(
             "rule": KEY.rule,
             "target": KEY.target,
             "strategy": {
-                "type": "Canary",
-                "steps": [{"weight": weight} for weight in steps],
+                **way,
                 "bake": {"intervals": bake},
                 **chosen,
             },

@@ -61,6 +61,7 @@ DEEDS: dict[str, Deed] = {
     "share again": target_weight(zero=False),
     "other steps": entry(an_entry(steps=(10, 30), minIntervals=1, stepDeadline="4m", holdDeadline="2m")),
     "few steps": entry(an_entry(steps=(2,), metrics=(GATED_ERRORS,), minIntervals=1, bake=1)),
+    "blue green": entry(an_entry(steps=(), minSamples=50, holdDeadline="3m", bake=2)),
     "no entry": entry(None),
     "not ready": preflight(Preflight(references_resolve=False)),
     "ready": preflight(Preflight(references_resolve=True, probe_ok=True)),
@@ -80,6 +81,8 @@ STARTS: dict[str, tuple[Sight, ...]] = {
     "first step": (at(5),),
     "last step": (at(50),),
     "baking": (in_phase(RolloutPhase.BAKING),),
+    "before a cut-over": (),
+    "after a cut-over": (in_phase(RolloutPhase.BAKING),),
 }
 PLAYS = st.tuples(st.sampled_from(sorted(STARTS)), SCRIPTS)
 PATIENT = settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -99,7 +102,12 @@ WITHOUT_TRAFFIC = {
 def a_short_rollout(start: str, *, forgetful: bool = False) -> Stage:
     """A rollout that gets somewhere within a few dozen ticks."""
     quick = an_entry(
-        steps=(5, 50), metrics=(GUARDED_ERRORS, GATED_ERRORS), minIntervals=2, minSamples=50, bake=2, holdDeadline="3m"
+        steps=() if start.endswith("cut-over") else (5, 50),
+        metrics=(GUARDED_ERRORS, GATED_ERRORS),
+        minIntervals=2,
+        minSamples=50,
+        bake=2,
+        holdDeadline="3m",
     )
     stage = a_stage(quick, forgetful=forgetful) >> points_at(V2)
     for sight in STARTS[start]:

@@ -21,6 +21,7 @@ class StrategyType(StrEnum):
     """How the traffic moves."""
 
     CANARY = "Canary"
+    BLUE_GREEN = "BlueGreen"
 
 
 class OnInconclusive(StrEnum):
@@ -100,10 +101,31 @@ def _deadline_leaves_time(strategy: "Strategy") -> bool:
     return int(strategy.step_deadline.seconds) >= needed
 
 
+_IS_BLUE_GREEN = "(has(self.type) && self.type == 'BlueGreen')"
+
+
 class Strategy(ApiObject):
     """How the candidate gets its traffic."""
 
     RULES: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            cel=f"{_IS_BLUE_GREEN} || has(self.steps)",
+            message="steps must be set with type: Canary: write at least one step, "
+            "or use type: BlueGreen, which moves all of the traffic at once",
+            holds=lambda strategy: strategy.type is StrategyType.BLUE_GREEN or strategy.steps is not None,
+        ),
+        Rule(
+            cel=f"!{_IS_BLUE_GREEN} || !has(self.steps)",
+            message="steps must not be set with type: BlueGreen, which moves all of the traffic at once: "
+            "remove steps, or use type: Canary",
+            holds=lambda strategy: strategy.type is not StrategyType.BLUE_GREEN or strategy.steps is None,
+        ),
+        Rule(
+            cel=f"!{_IS_BLUE_GREEN} || !has(self.bake) || !has(self.bake.intervals) || self.bake.intervals > 0",
+            message="bake.intervals must be at least 1 with type: BlueGreen, or nothing would ever be judged: "
+            "raise it, or use type: Canary",
+            holds=lambda strategy: strategy.type is not StrategyType.BLUE_GREEN or strategy.bake.intervals > 0,
+        ),
         Rule(
             cel=when_parsed("has(self.stepDeadline) ? self.stepDeadline : '30m'")
             + when_parsed("has(self.interval) ? self.interval : '30s'")
@@ -116,15 +138,15 @@ class Strategy(ApiObject):
     )
 
     type: StrategyType = StrategyType.CANARY
-    """Canary moves the traffic step by step. Default: Canary."""
-    steps: Annotated[tuple[Step, ...], Field(min_length=1, max_length=30), ListMap("weight"), STEPS_RISE]
-    """The steps, strictly rising; after the last one the candidate is promoted."""
+    """Canary moves the traffic step by step, BlueGreen all of it at once, and back as fast. Default: Canary."""
+    steps: Annotated[tuple[Step, ...], Field(min_length=1, max_length=30), ListMap("weight"), STEPS_RISE] | None = None
+    """The steps of a Canary, strictly rising; after the last one the candidate is promoted. BlueGreen has none."""
     interval: Interval = Duration("30s")
     """How often the metrics are judged; at least 1s, and at least 4 scrapes of the gateways. Default: 30s."""
     min_intervals: Annotated[StrictInt, Field(ge=1, le=10_000)] = 4
-    """Intervals without a rejection that a step needs at least. Default: 4."""
+    """Intervals without a rejection that a step needs, and BlueGreen before the cut-over. Default: 4."""
     min_samples: Annotated[StrictInt, Field(ge=1, le=1_000_000_000)] = 100
-    """Requests of the candidate that a step needs at least. Default: 100."""
+    """Requests of the candidate that a step needs, and of stable before a BlueGreen cut-over. Default: 100."""
     step_deadline: Deadline = Duration("30m")
     """How long one step may last before `onInconclusive` decides. Default: 30m."""
     on_inconclusive: OnInconclusive = OnInconclusive.ROLLBACK

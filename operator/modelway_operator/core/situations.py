@@ -141,7 +141,7 @@ def is_probe_due(situation: Situation) -> bool:
     state = situation.snapshot.state
     if situation.frozen or situation.ref.entry is None or state is None:
         return False
-    return RolloutPhase.PREFLIGHT in (state.phase, state.paused_from)
+    return RolloutPhase.PREFLIGHT in (state.phase, state.held_from, state.paused_from)
 
 
 def _settings(

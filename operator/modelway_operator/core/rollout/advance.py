@@ -17,7 +17,7 @@ from modelway_operator.core.rollout.errors import EngineError
 from modelway_operator.core.rollout.evaluation import with_all_answers
 from modelway_operator.core.rollout.model import RolloutEvent, RolloutSettings, TargetPlan, TargetSnapshot, Version
 from modelway_operator.core.rollout.phases import ACTIVE, AT_REST, Event, next_phase
-from modelway_operator.core.rollout.steps import preflight_obstacle
+from modelway_operator.core.rollout.preflight import compares_with_before, obstacle, too_little_to_compare_with
 from modelway_operator.core.rollout.view import Finding, View, is_acknowledged, waiting_gateways
 from modelway_operator.core.rollout.wanted import settings_in_force
 
@@ -112,7 +112,8 @@ def _described(view: View) -> RolloutStatus:
         if state.phase not in AT_REST and view.snapshot.settings is not None:
             update["entry"] = settings.source
     if state.phase is Phase.PREFLIGHT:
-        update["message"] = f"before any traffic: {preflight_obstacle(view)}"
+        missing = obstacle(view) or (too_little_to_compare_with(view) if compares_with_before(view) else None)
+        update["message"] = f"before any traffic: {missing}"
     elif state.phase in {Phase.APPLYING, Phase.PROMOTING} and not is_acknowledged(view):
         update["message"] = waiting_gateways(view)
     changed = {name: value for name, value in update.items() if getattr(state, name) != value}

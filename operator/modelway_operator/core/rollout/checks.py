@@ -6,7 +6,7 @@ The rule to know: a check is `(View) -> Finding | None` and looks at nothing els
 from collections.abc import Mapping
 
 from modelway_operator.api.rollout_status import RolloutPhase as Phase
-from modelway_operator.core.rollout import candidates, steps
+from modelway_operator.core.rollout import candidates, preflight, steps
 from modelway_operator.core.rollout.view import Check
 
 ENDS: tuple[Check, ...] = (
@@ -28,7 +28,16 @@ CHECKS: Mapping[Phase, tuple[Check, ...]] = {
         candidates.is_known_candidate,
         candidates.is_new_candidate,
     ),
-    Phase.PREFLIGHT: (*ANY_ACTIVE, steps.has_preflight_passed, steps.has_preflight_failed),
+    Phase.PREFLIGHT: (
+        *ANY_ACTIVE,
+        preflight.begins_measuring,
+        preflight.has_passed,
+        preflight.cannot_measure,
+        steps.is_gap,
+        steps.lacks_data,
+        preflight.gives_up,
+        steps.has_interval_closed,
+    ),
     Phase.APPLYING: (
         *ANY_ACTIVE,
         steps.are_steps_lowered,

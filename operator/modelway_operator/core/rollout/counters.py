@@ -8,7 +8,6 @@ stale.
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from typing import NamedTuple
 
 from modelway_contract.names import REQUESTS_TOTAL, Arm, Label, Outcome
@@ -26,6 +25,7 @@ from modelway_operator.core.rollout.promql import (
     STALE_SCRAPES,
     arms_of,
     counted_outcomes,
+    measurement_of,
     missing_message,
     problem,
     stale_message,
@@ -63,15 +63,14 @@ def measure(request: MeasurementRequest, recordings: Recordings) -> Measurement:
             return problem(MeasurementProblem.NO_DATA, missing_message(request, arm))
         counts[arm] = counted
     seen = [
-        scrape.time_seconds
+        scrapes[after - 1].time_seconds
         for scrapes in recordings.values()
-        for scrape in scrapes
-        if scrape.time_seconds <= request.end_seconds
+        if (after := bisect_right(scrapes, request.end_seconds, key=_time_of))
     ]
     age = request.end_seconds - max(seen)
     if age > STALE_SCRAPES * request.scrape_interval_seconds:
         return problem(MeasurementProblem.STALE, stale_message(age, request.scrape_interval_seconds))
-    return Measurement(candidate=counts[Arm.CANDIDATE], stable=counts.get(Arm.STABLE, Counts(total=0, bad=0)))
+    return measurement_of(counts)
 
 
 def _counts(request: MeasurementRequest, recordings: Recordings, arm: Arm, version: Version) -> Counts | None:
@@ -120,11 +119,15 @@ def _total_growth(recordings: Recordings, start: float, end: float, wanted: Call
 
 def _scrapes_around(scrapes: Sequence[Scrape], start: float, end: float) -> Sequence[Scrape]:
     """The scrapes in the window, and the last one at or before its beginning, which is where the counting starts."""
-    times = [scrape.time_seconds for scrape in scrapes]
-    first, after = bisect_right(times, start), bisect_right(times, end)
-    has_base = first > 0 and times[first - 1] > start - LOOKBACK_SECONDS
-    # Recordings are rings, which cannot be sliced.
-    return list(islice(scrapes, first - 1 if has_base else first, after))
+    first = bisect_right(scrapes, start, key=_time_of)
+    after = bisect_right(scrapes, end, lo=first, key=_time_of)
+    has_base = first > 0 and scrapes[first - 1].time_seconds > start - LOOKBACK_SECONDS
+    # Recordings are rings, which cannot be sliced; what is wanted is near their end, where an index is cheap.
+    return [scrapes[index] for index in range(first - 1 if has_base else first, after)]
+
+
+def _time_of(scrape: Scrape) -> float:
+    return scrape.time_seconds
 
 
 def _growth(samples: Iterable[tuple[float, float]], start: float) -> float:

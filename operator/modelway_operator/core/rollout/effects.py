@@ -135,17 +135,32 @@ def _lower_weight(view: View, finding: Finding) -> RolloutStatus:
 
 
 def _promote(view: View, finding: Finding) -> RolloutStatus:
-    return _counted(view, finding).model_copy(update={"weight": 100.0, "step_since": view.now})
+    """All of the traffic is the candidate's from here on, and stable's figures stay as they are."""
+    state = _counted(view, finding)
+    frozen = _stable_figures(state) or state.baselines
+    return state.model_copy(update={"weight": 100.0, "step_since": view.now, "baselines": frozen})
+
+
+def _measure(view: View, finding: Finding) -> RolloutStatus:
+    del finding
+    return _measured_from_now(view)
 
 
 def _acknowledge(view: View, finding: Finding) -> RolloutStatus:
     """Measurements of this weight begin now; while baking with a test of its own."""
     del finding
+    state = _measured_from_now(view)
+    if state.phase is not Phase.PROMOTING:
+        return state
+    return state.model_copy(update={"metrics": (), "tested_from": None})
+
+
+def _measured_from_now(view: View) -> RolloutStatus:
     state, settings = view.state, view.settings
     if settings is None:
         raise EngineError("there are no settings to measure by")
     begin = first_boundary(view.now, settings, view.snapshot.scrape_interval_seconds)
-    state = state.model_copy(
+    return state.model_copy(
         update={
             "acknowledged_at": view.now,
             "measured_from": begin,
@@ -155,10 +170,6 @@ def _acknowledge(view: View, finding: Finding) -> RolloutStatus:
             "metrics": fresh_evidence(state),
         }
     )
-    if state.phase is not Phase.PROMOTING:
-        return state
-    frozen = state.baselines if state.returning else _stable_figures(state)
-    return state.model_copy(update={"baselines": frozen, "metrics": (), "tested_from": None})
 
 
 def _count(view: View, finding: Finding) -> RolloutStatus:
@@ -190,8 +201,9 @@ def _hold(view: View, finding: Finding) -> RolloutStatus:
 
 
 def _hold_undecided(view: View, finding: Finding) -> RolloutStatus:
-    counted = _counted(view, finding)
-    return counted.model_copy(update={"held_from": Phase.SOAKING, "held_since": view.now})
+    held = _counted(view, finding)
+    came_from = Phase.SOAKING if held.phase is Phase.EVALUATING else held.phase
+    return held.model_copy(update={"held_from": came_from, "held_since": view.now})
 
 
 def _release(view: View, finding: Finding) -> RolloutStatus:
@@ -357,6 +369,8 @@ EFFECTS: Mapping[Event, Effect] = {
     Event.CANDIDATE_REFUSED: _refuse,
     Event.PREFLIGHT_PASSED: _take_step,
     Event.PREFLIGHT_PASSED_KNOWN: _promote,
+    Event.PREFLIGHT_PASSED_AT_ONCE: _promote,
+    Event.MEASURING: _measure,
     Event.PREFLIGHT_FAILED: _fail_preflight,
     Event.ACKNOWLEDGED: _acknowledge,
     Event.NOT_ACKNOWLEDGED: _hold,

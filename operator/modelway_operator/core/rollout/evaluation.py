@@ -32,6 +32,7 @@ from modelway_operator.core.rollout.windows import (
     Window,
     closed_windows,
     is_measuring,
+    measured_arms,
     newest_window,
     open_window,
     place_of,
@@ -207,7 +208,7 @@ def _context(state: RolloutStatus, settings: RolloutSettings, window: Window) ->
     return Context(
         settings=settings,
         weight_percent=state.weight,
-        baking=place_of(state) is RolloutPhase.BAKING,
+        arms=measured_arms(state),
         returning=state.returning,
         baselines=state.baselines,
         tested_from=state.tested_from or window.start,

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from modelway_contract.names import Arm
 from modelway_operator.api.conditions import HeldReason
 from modelway_operator.api.rollout_status import RolloutStatus, VersionRef
 from modelway_operator.api.strategy import (
@@ -96,7 +97,10 @@ class MetricSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RolloutSettings:
-    """A user's entry with every default resolved; `source` is the entry itself, as JSON."""
+    """A user's entry with every default resolved; `source` is the entry itself, as JSON.
+
+    Without `step_weights` all of the traffic moves at once.
+    """
 
     name: str
     source: str
@@ -153,9 +157,9 @@ class Preflight:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MeasurementRequest:
-    """The counts of both arms in (`start`, `end`]. Hashable, so that an answer is found by its request.
+    """The counts of the arms in (`start`, `end`]. Hashable, so that an answer is found by its request.
 
-    Without `with_stable` only the candidate is counted: while baking, stable gets no traffic.
+    Before a cut-over only stable is counted, and while baking only the candidate: the other one gets no traffic.
     """
 
     key: TargetKey
@@ -166,7 +170,7 @@ class MeasurementRequest:
     start_seconds: float
     end_seconds: float
     scrape_interval_seconds: float
-    with_stable: bool = True
+    arms: tuple[Arm, ...] = (Arm.CANDIDATE, Arm.STABLE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

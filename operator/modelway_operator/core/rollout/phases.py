@@ -11,6 +11,9 @@ interval to close) and Evaluating (judging the one that did). Evaluating never o
 ends in the next step's Applying, back in Soaking, or worse. After the last step, Promoting pushes all of the
 traffic and Baking watches it with the old version kept warm; then the candidate is what is stable.
 
+Blue-green is the same machine with no steps: Preflight also counts intervals of stable, to have something to compare
+with, and leads straight to Promoting.
+
 Three things can happen nearly everywhere, and are written once for all of ACTIVE:
 
 - the rollout ends in RollingBack: a guardrail failed, the spec points elsewhere, or the candidate is gone. RollingBack
@@ -47,6 +50,8 @@ class Event(StrEnum):
 
     PREFLIGHT_PASSED = "preflight passed"
     PREFLIGHT_PASSED_KNOWN = "preflight passed, was stable before"
+    PREFLIGHT_PASSED_AT_ONCE = "preflight passed, BlueGreen"
+    MEASURING = "stable is measured before the cut-over"
     PREFLIGHT_FAILED = "preflight not passed by stepDeadline"
 
     ACKNOWLEDGED = "acknowledged by every ready gateway"
@@ -127,6 +132,12 @@ TRANSITIONS: Final[Mapping[Phase, Mapping[Event, Next]]] = MappingProxyType(
             **_ACTIVE_EVENTS,
             Event.PREFLIGHT_PASSED: Phase.APPLYING,
             Event.PREFLIGHT_PASSED_KNOWN: Phase.PROMOTING,
+            Event.PREFLIGHT_PASSED_AT_ONCE: Phase.PROMOTING,
+            Event.MEASURING: Phase.PREFLIGHT,
+            Event.INTERVAL_CLOSED: Phase.PREFLIGHT,
+            Event.GAP_FOUND: Phase.PREFLIGHT,
+            Event.HOLD: Phase.HELD,
+            Event.DEADLINE_HOLD: Phase.HELD,
             Event.PREFLIGHT_FAILED: Phase.ROLLED_BACK,
         },
         Phase.APPLYING: {

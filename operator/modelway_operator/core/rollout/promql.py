@@ -14,7 +14,7 @@ a count is a problem, never a 0.
 
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from modelway_contract.names import REQUESTS_TOTAL, TPOT_SECONDS, TTFT_SECONDS, Arm, Label, Outcome
@@ -150,15 +150,19 @@ def _measured(request: MeasurementRequest, series: list[object]) -> Measurement:
         counts[arm] = _counts(request, values)
     if not age <= STALE_SCRAPES * request.scrape_interval_seconds:
         return problem(MeasurementProblem.STALE, stale_message(age, request.scrape_interval_seconds))
-    if Arm.STABLE in counts:
-        return Measurement(candidate=counts[Arm.CANDIDATE], stable=counts[Arm.STABLE])
-    return Measurement(candidate=counts[Arm.CANDIDATE])
+    return measurement_of(counts)
+
+
+def measurement_of(counts: Mapping[Arm, Counts]) -> Measurement:
+    """The counts of the arms that were asked for; of the others there were no requests."""
+    none = Counts(total=0, bad=0)
+    return Measurement(candidate=counts.get(Arm.CANDIDATE, none), stable=counts.get(Arm.STABLE, none))
 
 
 def arms_of(request: MeasurementRequest) -> tuple[tuple[Arm, Version], ...]:
-    """The arms to be counted."""
-    candidate = (Arm.CANDIDATE, request.candidate)
-    return (candidate, (Arm.STABLE, request.stable)) if request.with_stable else (candidate,)
+    """The arms to be counted, each with its version."""
+    versions = {Arm.CANDIDATE: request.candidate, Arm.STABLE: request.stable}
+    return tuple((arm, versions[arm]) for arm in request.arms)
 
 
 def missing_message(request: MeasurementRequest, arm: Arm) -> str:
@@ -185,14 +189,20 @@ def metric_name(request: MeasurementRequest) -> str:
 
 
 def _parts(request: MeasurementRequest) -> tuple[str, str]:
-    return ("bad", "good") if isinstance(request.quantity, RatioQuantity) else ("within", "all")
+    match request.quantity:
+        case RatioQuantity():
+            return ("bad", "good")
+        case SloQuantity():
+            return ("within", "all")
 
 
 def _counts(request: MeasurementRequest, values: list[float]) -> Counts:
     first, second = (max(0, round(value)) for value in values)
-    if isinstance(request.quantity, RatioQuantity):
-        return Counts(total=first + second, bad=first)
-    return Counts(total=second, bad=max(0, second - first))
+    match request.quantity:
+        case RatioQuantity():
+            return Counts(total=first + second, bad=first)
+        case SloQuantity():
+            return Counts(total=second, bad=max(0, second - first))
 
 
 def _figures(request: MeasurementRequest, arm: Arm, version: Version) -> dict[str, list[str]]:
@@ -219,10 +229,12 @@ def bound_texts(seconds: float) -> tuple[str, ...]:
 
 
 def _freshness(request: MeasurementRequest) -> list[str]:
-    arm, version = Arm.CANDIDATE, request.candidate
-    if isinstance(request.quantity, RatioQuantity):
-        return [_selector(request, REQUESTS_TOTAL, arm, version, **{Label.OUTCOME: Outcome.SUCCESS})]
-    return [_selector(request, f"{metric_name(request)}_count", arm, version)]
+    arm, version = arms_of(request)[0]
+    match request.quantity:
+        case RatioQuantity():
+            return [_selector(request, REQUESTS_TOTAL, arm, version, **{Label.OUTCOME: Outcome.SUCCESS})]
+        case SloQuantity():
+            return [_selector(request, f"{metric_name(request)}_count", arm, version)]
 
 
 def _selector(request: MeasurementRequest, name: str, arm: Arm, version: Version, **more: str) -> str:

@@ -32,7 +32,7 @@ def settings_of(entry: Rollout, scrape_interval_seconds: float) -> RolloutSettin
     return RolloutSettings(
         name=entry.name,
         source=json.dumps(entry.as_manifest(), separators=(",", ":"), sort_keys=True),
-        step_weights=tuple(step.weight for step in strategy.steps),
+        step_weights=tuple(step.weight for step in strategy.steps or ()),
         interval_seconds=strategy.interval.seconds,
         min_intervals=strategy.min_intervals,
         min_samples=strategy.min_samples,

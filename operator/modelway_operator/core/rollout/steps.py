@@ -1,7 +1,7 @@
 """Checks on a rollout's way: acknowledgements, intervals, verdicts, holds.
 
-The rule to know: nothing raises the candidate's share but `has_preflight_passed`, `is_passed` and, where the user
-asked for `onInconclusive: Advance`, `gives_up_waiting`.
+The rule to know: nothing raises the candidate's share but `is_passed`, where the user asked for
+`onInconclusive: Advance` `gives_up_waiting`, and what `preflight` lets pass.
 """
 
 from modelway_operator.api.conditions import HeldReason
@@ -25,45 +25,6 @@ DATA_REASONS = frozenset(
     }
 )
 """Holds that one another may follow, since each of them is a want of data."""
-
-# ------------------------------------------------------------------------------------------------------- preflight
-
-
-def has_preflight_passed(view: View) -> Finding | None:
-    """Everything that the candidate needs is there, and it still has no traffic."""
-    if preflight_obstacle(view) is not None:
-        return None
-    event = Event.PREFLIGHT_PASSED_KNOWN if view.state.returning else Event.PREFLIGHT_PASSED
-    return Finding(event=event, message=f"{name_of(view.candidate)} resolves, is on every gateway, and answers")
-
-
-def has_preflight_failed(view: View) -> Finding | None:
-    """It was not there in time."""
-    settings, obstacle = view.settings, preflight_obstacle(view)
-    if settings is None or view.seconds_since(view.state.step_since) < settings.step_deadline_seconds:
-        return None
-    return Finding(
-        event=Event.PREFLIGHT_FAILED,
-        reason=RollbackReason.PREFLIGHT,
-        message=f"not ready for traffic within {settings.step_deadline_seconds:g}s: {obstacle}",
-    )
-
-
-def preflight_obstacle(view: View) -> str | None:
-    """What the candidate still lacks before it may have traffic."""
-    preflight = view.snapshot.preflight
-    if preflight is None:
-        return "the candidate has not been looked at yet"
-    if not preflight.references_resolve:
-        return preflight.references_message or "its references do not resolve"
-    if not is_acknowledged(view):
-        return waiting_gateways(view)
-    if preflight.probe_ok is None:
-        return preflight.probe_message or "its backends have not been asked yet"
-    if not preflight.probe_ok:
-        return preflight.probe_message or "its backends do not answer"
-    return None
-
 
 # ------------------------------------------------------------------------------------------------- weights on gateways
 
@@ -96,7 +57,8 @@ def has_not_converged(view: View) -> Finding | None:
 def are_steps_lowered(view: View) -> Finding | None:
     """The steps were edited and now end below the weight."""
     settings = view.settings
-    if settings is None or view.state.weight <= settings.step_weights[-1]:
+    # Without any steps left the present one ends as it would have; then all of the traffic moves.
+    if settings is None or not settings.step_weights or view.state.weight <= settings.step_weights[-1]:
         return None
     return Finding(
         event=Event.STEPS_LOWERED,

@@ -8,6 +8,7 @@ how many requests they rest on, the bound and the window.
 import math
 from dataclasses import dataclass, replace
 
+from modelway_contract.names import Arm
 from modelway_operator.api.conditions import HeldReason
 from modelway_operator.api.rollout_status import Baseline, MetricEvidence, RolloutStatus, Verdict, instant_text
 from modelway_operator.api.strategy import MetricRole
@@ -59,12 +60,22 @@ class Context:
 
     settings: RolloutSettings
     weight_percent: float
-    baking: bool
+    arms: tuple[Arm, ...]
     returning: bool
     baselines: tuple[Baseline, ...]
     tested_from: float
     intervals: int
     elapsed_intervals: int
+
+    @property
+    def baking(self) -> bool:
+        """All of the traffic is the candidate's, so stable's figures are those from before."""
+        return Arm.STABLE not in self.arms
+
+    @property
+    def before_cut_over(self) -> bool:
+        """All of the traffic is stable's still: what the candidate will be compared with is measured."""
+        return Arm.CANDIDATE not in self.arms
 
     @property
     def alpha(self) -> float:
@@ -73,10 +84,13 @@ class Context:
         return sequential.split_alpha(self.settings.alpha, judging)
 
     def judges(self, metric: MetricSettings) -> bool:
-        """Whether the metric has a say. A version that was stable before is only guarded."""
-        if self.baking and self.returning:
-            return metric.role is MetricRole.GUARDRAIL
-        return metric.role is not MetricRole.INFO
+        """Whether the metric has a say. A version that was stable before is only guarded.
+
+        Before a cut-over those that compare with stable have: they must have something to compare with.
+        """
+        if self.before_cut_over:
+            return needs_baseline(metric, returning=self.returning)
+        return is_judging(metric, returning=self.returning and self.baking)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,6 +114,16 @@ class Judgement:
         return min(LARGEST_E_VALUE, float(f"{math.exp(min(self.log_e_value, 30.0)):.4g}"))
 
 
+def is_judging(metric: MetricSettings, *, returning: bool) -> bool:
+    """Whether the metric can end a rollout; of a version that was stable before, only guardrails can."""
+    return metric.role is MetricRole.GUARDRAIL or (metric.role is MetricRole.GATE and not returning)
+
+
+def needs_baseline(metric: MetricSettings, *, returning: bool) -> bool:
+    """Whether the metric will judge a candidate that has all of the traffic by what stable did before."""
+    return isinstance(metric.bound, RelativeBound) and is_judging(metric, returning=returning)
+
+
 def judge(
     metric: MetricSettings, *, measurement: Measurement, evidence: MetricEvidence, window: Window, context: Context
 ) -> Judgement:
@@ -108,7 +132,12 @@ def judge(
         return _problem(metric, measurement, evidence, window, context)
     counted = count(metric, measurement, evidence, context)
     fails = sequential.rejects(counted.worse, context.alpha) and _exceeds_margin(metric, counted, context)
-    hold = None if fails else _no_traffic(metric, counted, context)
+    if fails:
+        hold = None
+    elif context.before_cut_over:
+        hold = _nothing_to_compare_with(metric, counted, context)
+    else:
+        hold = _no_traffic(metric, counted, context)
     if fails:
         verdict = Verdict.FAIL
     elif hold is not None:
@@ -213,7 +242,8 @@ def _exceeds_margin(metric: MetricSettings, evidence: MetricEvidence, context: C
 
 def _is_passed(evidence: MetricEvidence, context: Context) -> bool:
     settings = context.settings
-    enough = evidence.step_candidate_total >= settings.min_samples
+    samples = evidence.step_stable_total if context.before_cut_over else evidence.step_candidate_total
+    enough = samples >= settings.min_samples
     return context.intervals >= settings.min_intervals and (
         enough or sequential.rejects(evidence.no_worse, context.alpha)
     )
@@ -239,6 +269,18 @@ def _no_traffic(metric: MetricSettings, evidence: MetricEvidence, context: Conte
     return Hold(
         reason=HeldReason.NO_TRAFFIC,
         message=f"{metric.name}: the candidate had no requests in {context.elapsed_intervals} intervals",
+    )
+
+
+def _nothing_to_compare_with(metric: MetricSettings, evidence: MetricEvidence, context: Context) -> Hold | None:
+    if evidence.step_stable_total > 0 or context.elapsed_intervals < context.settings.min_intervals:
+        return None
+    return Hold(
+        reason=HeldReason.NO_TRAFFIC,
+        message=(
+            f"{metric.name}: stable had no requests in {context.elapsed_intervals} intervals, so there is nothing to "
+            "compare the candidate with; a metric with `absolute` compares with a figure of your own"
+        ),
     )
 
 
@@ -289,6 +331,14 @@ def _bound_rate(metric: MetricSettings, evidence: MetricEvidence, context: Conte
 
 def _sentence(judgement: Judgement, stable: Counts, window: Window, context: Context) -> str:
     metric, evidence = judgement.metric, judgement.evidence
+    settings = context.settings
+    if context.before_cut_over:
+        return (
+            f"{metric.name}: stable {_percent(_rate(stable))} of {_number(stable.total)} were bad, which the candidate "
+            f"will be compared with ({context.intervals} of {settings.min_intervals} intervals, "
+            f"{_number(evidence.step_stable_total)} of {_number(settings.min_samples)} samples, "
+            f"{instant_text(context.tested_from)} to {instant_text(window.end)})"
+        )
     candidate = f"candidate {_percent(judgement.value)} of {_number(evidence.candidate_total)}"
     match metric.bound:
         case AbsoluteBound(max_rate=max_rate):
@@ -302,7 +352,6 @@ def _sentence(judgement: Judgement, stable: Counts, window: Window, context: Con
     text = f"{metric.name}: {candidate}{compared} were bad, {bound}"
     figures = f"evidence {judgement.e_value:g} of {judgement.threshold:g}, {span}"
     if judgement.verdict is Verdict.INCONCLUSIVE and not context.baking:
-        settings = context.settings
         figures = (
             f"{context.intervals} of {settings.min_intervals} intervals, "
             f"{_number(evidence.step_candidate_total)} of {_number(settings.min_samples)} samples, {figures}"

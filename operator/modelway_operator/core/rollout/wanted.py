@@ -5,7 +5,7 @@ what is open at every tick; and a request is a function of the snapshot, so `adv
 the same question.
 """
 
-from modelway_operator.api.rollout_status import RolloutPhase, RolloutStatus
+from modelway_operator.api.rollout_status import RolloutStatus
 from modelway_operator.api.strategy import MetricRole
 from modelway_operator.core.rollout.model import (
     MeasurementRequest,
@@ -16,7 +16,7 @@ from modelway_operator.core.rollout.model import (
 )
 from modelway_operator.core.rollout.phases import ACTIVE
 from modelway_operator.core.rollout.settings import saved_settings
-from modelway_operator.core.rollout.windows import Window, closed_windows, newest_window, open_window, place_of
+from modelway_operator.core.rollout.windows import Window, closed_windows, measured_arms, newest_window, open_window
 
 
 def measurements_wanted(snapshot: TargetSnapshot) -> tuple[MeasurementRequest, ...]:
@@ -62,5 +62,5 @@ def request_of(
         start_seconds=window.start,
         end_seconds=window.end,
         scrape_interval_seconds=snapshot.scrape_interval_seconds,
-        with_stable=place_of(state) is not RolloutPhase.BAKING,
+        arms=measured_arms(state),
     )

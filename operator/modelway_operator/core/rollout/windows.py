@@ -8,6 +8,7 @@ forget nothing.
 
 from dataclasses import dataclass
 
+from modelway_contract.names import Arm
 from modelway_operator.api.rollout_status import RolloutPhase, RolloutStatus
 from modelway_operator.core.rollout.model import RolloutSettings, TargetSnapshot
 
@@ -37,11 +38,22 @@ def place_of(state: RolloutStatus) -> RolloutPhase:
 
 
 def is_measuring(state: RolloutStatus) -> bool:
-    """Whether intervals are being counted."""
+    """Whether intervals are being counted: before a cut-over those of stable, which the candidate is compared with."""
     return (
-        place_of(state) in {RolloutPhase.SOAKING, RolloutPhase.EVALUATING, RolloutPhase.BAKING}
+        place_of(state) in {RolloutPhase.PREFLIGHT, RolloutPhase.SOAKING, RolloutPhase.EVALUATING, RolloutPhase.BAKING}
         and state.counted_until is not None
     )
+
+
+def measured_arms(state: RolloutStatus) -> tuple[Arm, ...]:
+    """The arms that have traffic."""
+    match place_of(state):
+        case RolloutPhase.PREFLIGHT:
+            return (Arm.STABLE,)
+        case RolloutPhase.BAKING:
+            return (Arm.CANDIDATE,)
+        case _:
+            return (Arm.CANDIDATE, Arm.STABLE)
 
 
 def first_boundary(acknowledged_at: float, settings: RolloutSettings, scrape_interval_seconds: float) -> float:

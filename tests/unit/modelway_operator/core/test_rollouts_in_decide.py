@@ -86,6 +86,35 @@ def test_a_rollout_runs_to_its_end() -> None:
     assert condition(world.policy(), "RollingOut") is None
 
 
+BLUE_GREEN: dict[str, Any] = {"type": "BlueGreen", "steps": None}
+
+
+@pytest.mark.parametrize("is_good", [True, False])
+def test_a_blue_green_cut_over_is_one_push_and_so_is_the_way_back(*, is_good: bool) -> None:
+    """0, 100 % and nothing between, on every gateway; `Ready` stays True, and the columns say what is going on."""
+    world = a_world(rollouts=False)
+    world.edit_policy(rules=pointing_at("v2"), rollouts=[a_rollout(**BLUE_GREEN)])
+    until(world, "Preflight")
+    world.turn()
+    world.turn()
+    assert "is measured before the cut-over" in rollout(world)["message"]
+    world.pushes.clear()
+    until(world, "Baking")
+    assert "all: v1=0 v2=100" == world.policy()["status"]["weights"]
+    assert "Baking" == world.policy()["status"]["summary"]["rollout"]
+    world.counts = world.counts if is_good else BAD
+    until(world, "Stable" if is_good else "RolledBack")
+    world.turn()
+
+    shares = [split.share for push in world.pushes for split in push.live.state.splits]
+    assert [10_000] == sorted({share for share in shares if share})
+    assert ("True", "Serving") == condition(world.policy(), "Ready")
+    assert ("all: v2=100" if is_good else "all: v1=100") == world.policy()["status"]["weights"]
+    if not is_good:
+        assert ("True", "RolledBack") == condition(world.policy(), "Stalled")
+        assert "errors: candidate" in message(world.policy(), "Stalled")
+
+
 def test_a_bad_candidate_goes_back_and_git_differs_from_what_serves() -> None:
     """Stalled with RolledBack, Ready all the while; pointing back at v1 clears it."""
     world = a_world()

@@ -5,7 +5,7 @@ from collections import deque
 
 import pytest
 
-from modelway_contract.names import Outcome
+from modelway_contract.names import Arm, Outcome
 from modelway_operator.api.strategy import BadOutcome, SloSignal
 from modelway_operator.core.rollout.counters import Recordings, Scrape, measure
 from modelway_operator.core.rollout.model import (
@@ -33,10 +33,16 @@ from tests.unit.modelway_operator.core.rollout.recordings import (
 
 ERRORS = RatioQuantity(bad=(BadOutcome.UPSTREAM_ERROR, BadOutcome.TIMEOUT))
 SLOW = SloQuantity(signal=SloSignal.TTFT, over_seconds=1.0)
+BOTH = (Arm.CANDIDATE, Arm.STABLE)
 
 
 def a_request(
-    start: float = 60, end: float = 90, *, quantity: Quantity = ERRORS, key: TargetKey = KEY, with_stable: bool = True
+    start: float = 60,
+    end: float = 90,
+    *,
+    quantity: Quantity = ERRORS,
+    key: TargetKey = KEY,
+    arms: tuple[Arm, ...] = BOTH,
 ) -> MeasurementRequest:
     return MeasurementRequest(
         key=key,
@@ -47,7 +53,7 @@ def a_request(
         start_seconds=BEGIN + start,
         end_seconds=BEGIN + end,
         scrape_interval_seconds=SCRAPE_SECONDS,
-        with_stable=with_stable,
+        arms=arms,
     )
 
 
@@ -95,7 +101,18 @@ def test_windows_use_the_clock_of_prometheus(skew: float, shift: float) -> None:
 
 def test_while_baking_only_the_candidate_is_counted() -> None:
     """Stable has no traffic, and may have no series either."""
-    assert 'arm="stable"' not in query_of(a_request(with_stable=False)).text
+    assert 'arm="stable"' not in query_of(a_request(arms=(Arm.CANDIDATE,))).text
+
+
+@pytest.mark.parametrize("quantity", [ERRORS, SLOW])
+def test_before_a_cut_over_only_stable_is_counted(quantity: Quantity) -> None:
+    """The candidate has no traffic; both sources agree, and the age is that of stable's samples."""
+    request, recordings = a_request(quantity=quantity, arms=(Arm.STABLE,)), record(seconds=300)
+
+    assert 'arm="candidate"' not in query_of(request).text
+    measured = measure(request, recordings)
+    assert measured == by_prometheus(request, recordings)
+    assert measured.candidate.total == 0 < measured.stable.total
 
 
 def test_a_whole_bound_is_looked_for_in_both_spellings() -> None:
