@@ -113,7 +113,7 @@ def read_progress(raw: dict[str, Any]) -> Progress | None:
         message=state.message,
         step=state.step,
         steps=state.steps,
-        shares=tuple(step.weight for step in entry.strategy.steps),
+        shares=tuple(step.weight for step in entry.strategy.steps or ()),
         weight=state.weight,
         intervals=state.intervals,
         intervals_needed=entry.strategy.bake.intervals if baking else entry.strategy.min_intervals,
