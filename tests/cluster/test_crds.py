@@ -193,6 +193,24 @@ def test_b22_url_that_does_not_say_where_it_leads(answers: Answers, case: Case) 
     check(case, answers)
 
 
+@cases_of("b26")
+def test_b26_regex_that_backtracking_would_be_slow_at(answers: Answers, case: Case) -> None:
+    """RE2 has no trouble with it, so it is taken; its twin, which is no pattern, is not."""
+    check(case, answers)
+
+
+@cases_of("b27")
+def test_b27_regex_that_re2_does_not_know(answers: Answers, case: Case) -> None:
+    """Lookaround and backreferences would cost time without bound; the API server's own RE2 says where they stand."""
+    check(case, answers)
+
+
+@cases_of("b28")
+def test_b28_regex_that_is_too_large(answers: Answers, case: Case) -> None:
+    """Repeats of repeats, and patterns of more than 512 characters."""
+    check(case, answers)
+
+
 @cases_of("b29")
 def test_b29_header_of_the_connection_or_a_login(answers: Answers, case: Case) -> None:
     """Nobody can set, match or hash Authorization, Host or Content-Length."""

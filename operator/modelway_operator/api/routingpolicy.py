@@ -3,15 +3,14 @@
 from enum import StrEnum
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field, StrictBool, StrictInt
+from pydantic import Field, StrictInt
 
 from modelway_operator.api import rollout_status
 from modelway_operator.api.base import MAX_NAME, ApiObject, ObjectMeta, StatusObject
 from modelway_operator.api.conditions import Conditions
-from modelway_operator.api.http_fields import HeaderName, HeaderValue
+from modelway_operator.api.http_fields import HeaderName
+from modelway_operator.api.matching import When
 from modelway_operator.api.names import (
-    ClientLabel,
-    ClientName,
     EntryName,
     Jurisdiction,
     ModelObjectName,
@@ -23,11 +22,10 @@ from modelway_operator.api.rules import (
     ListMap,
     ListSet,
     Rule,
-    at_least_one_of,
-    exactly_one_of,
     only_with,
     shares_of,
 )
+from modelway_operator.api.signals import Signals
 from modelway_operator.api.strategy import Rollouts
 
 
@@ -47,93 +45,20 @@ class RequiredCapability(StrEnum):
     EMBEDDINGS = "embeddings"
 
 
+class RetryOn(StrEnum):
+    """Kinds of failures after which a fallback is asked."""
+
+    RATE_LIMITED = "RateLimited"
+    SERVER_ERROR = "ServerError"
+    TIMEOUT = "Timeout"
+    CONNECT_ERROR = "ConnectError"
+
+
 class StickyType(StrEnum):
     """What a sticky choice is made from."""
 
     HEADER = "Header"
     CLIENT = "Client"
-
-
-class HeaderMatch(ApiObject):
-    """True when the request has the header and its value fits; exactly one of exact, prefix and present."""
-
-    RULES: ClassVar[tuple[Rule, ...]] = (
-        exactly_one_of("exact", "prefix", "present"),
-        Rule(
-            cel="!has(self.present) || self.present",
-            message="present must be true; for an absent header put the entry under none",
-            holds=lambda match: match.present is not False,
-        ),
-    )
-
-    name: HeaderName
-    """The header's name; letter case does not matter."""
-    exact: HeaderValue | None = None
-    """The whole value."""
-    prefix: HeaderValue | None = None
-    """What the value begins with."""
-    present: StrictBool | None = None
-    """True: any value will do. For an absent header put the entry under none."""
-
-
-class ClientMatch(ApiObject):
-    """True when the client is one of these; exactly one of names, groups and tiers."""
-
-    RULES: ClassVar[tuple[Rule, ...]] = (exactly_one_of("names", "groups", "tiers"),)
-
-    names: Annotated[tuple[ClientName, ...], Field(min_length=1, max_length=32), ListSet()] | None = None
-    """Names of clients: of the Secrets that hold their keys."""
-    groups: Annotated[tuple[ClientLabel, ...], Field(min_length=1, max_length=32), ListSet()] | None = None
-    """Groups, one of which the client is in."""
-    tiers: Annotated[tuple[ClientLabel, ...], Field(min_length=1, max_length=32), ListSet()] | None = None
-    """Tiers, one of which the client has."""
-
-
-class Fact(ApiObject):
-    """One fact about a request; exactly one of header and client."""
-
-    RULES: ClassVar[tuple[Rule, ...]] = (exactly_one_of("header", "client"),)
-
-    header: HeaderMatch | None = None
-    """A header of the request."""
-    client: ClientMatch | None = None
-    """Who asks, as their key says."""
-
-
-Facts = Annotated[tuple[Fact, ...], Field(min_length=1, max_length=8)]
-
-
-class Clause(ApiObject):
-    """One entry of a condition: a fact, or facts joined by all, any or none; exactly one of these."""
-
-    RULES: ClassVar[tuple[Rule, ...]] = (exactly_one_of("header", "client", "all", "any", "none"),)
-
-    header: HeaderMatch | None = None
-    """A header of the request."""
-    client: ClientMatch | None = None
-    """Who asks, as their key says."""
-    all: Facts | None = None
-    """Each of these facts."""
-    any: Facts | None = None
-    """At least one of these facts."""
-    none: Facts | None = None
-    """Not one of these facts."""
-
-
-Clauses = Annotated[tuple[Clause, ...], Field(min_length=1, max_length=8)]
-
-
-class When(ApiObject):
-    """A condition on the request; what is given of all, any and none must hold together."""
-
-    RULES: ClassVar[tuple[Rule, ...]] = (at_least_one_of("all", "any", "none"),)
-
-    all: Clauses | None = None
-    """Each of these must be true."""
-    any: Clauses | None = None
-    """At least one of these must be true."""
-    none: Clauses | None = None
-    """None of these may be true."""
 
 
 class Require(ApiObject):
@@ -185,6 +110,42 @@ class Sticky(ApiObject):
     """Sources of the key; the first one that a request has is used."""
 
 
+class FallbackTarget(ApiObject):
+    """A model that is asked when those before it failed."""
+
+    model_ref: ModelRef
+    """The model."""
+
+
+class Fallback(ApiObject):
+    """What happens when the chosen model fails before it has answered anything."""
+
+    RULES: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            cel="has(self.targets) || has(self.maxAttempts)",
+            message="at least one of targets and maxAttempts must be set",
+            holds=lambda fallback: bool(fallback.model_fields_set & {"targets", "max_attempts"}),
+        ),
+        Rule(
+            cel="!has(self.onErrors) || has(self.targets)",
+            message="onErrors says when fallback targets are asked: add targets, or remove it",
+            holds=lambda fallback: fallback.on_errors is None or fallback.targets is not None,
+        ),
+        Rule(
+            cel="!has(self.targets) || !has(self.maxAttempts) || self.maxAttempts != 1",
+            message="with maxAttempts: 1 no fallback target is ever asked: raise it to 2 or more, or remove targets",
+            holds=lambda fallback: fallback.targets is None or fallback.max_attempts != 1,
+        ),
+    )
+
+    targets: Annotated[tuple[FallbackTarget, ...], Field(min_length=1, max_length=8)] | None = None
+    """The models to ask, in order, each for what `require` lets it have."""
+    on_errors: Annotated[tuple[RetryOn, ...], Field(min_length=1, max_length=4), ListSet()] | None = None
+    """Failures after which they are asked. Default: all of them."""
+    max_attempts: Annotated[StrictInt, Field(ge=1, le=10)] = 3
+    """The most calls that one request makes, those to other backends of the same model included. Default: 3."""
+
+
 class PolicyRule(ApiObject):
     """Where requests go that fit its condition; the first rule that fits decides."""
 
@@ -196,6 +157,8 @@ class PolicyRule(ApiObject):
     """What a model or backend must fulfil."""
     targets: Annotated[tuple[Target, ...], Field(min_length=1, max_length=16), ListMap("name"), *shares_of("targets")]
     """The models among which requests are shared out."""
+    fallback: Fallback | None = None
+    """What happens when the chosen model fails. Default: up to 3 calls to its backends."""
     sticky: Sticky | None = None
     """Keeps a caller on the same target. Default: each request is drawn anew."""
 
@@ -212,10 +175,37 @@ def _rollouts_have_targets(spec: "RoutingPolicySpec") -> bool:
     return all((rollout.rule, rollout.target) in targets for rollout in spec.rollouts)
 
 
+def _reads_known_cel() -> str:
+    """Every signal that a rule reads is known; the names are gathered once, for the API server's cost budget."""
+    joins = ("all", "any", "none")
+    facts = [f"(!has(c.{join}) || c.{join}.all(f, !has(f.signal) || f.signal in known))" for join in joins]
+    clause = " && ".join(["(!has(c.signal) || c.signal in known)", *facts])
+    when = " && ".join(f"(!has(r.when.{join}) || r.when.{join}.all(c, {clause}))" for join in joins)
+    known = "has(self.signals) ? self.signals.map(s, s.name) : []"
+    return f"[{known}].all(known, self.rules.all(r, !has(r.when) || ({when})))"
+
+
+def _unknown_signals(spec: "RoutingPolicySpec") -> list[str]:
+    """The places that read a signal which is not there; not its name, which may be anything."""
+    known = {signal.name for signal in spec.signals}
+    return [
+        f"rules[{index}].when.{place}"
+        for index, rule in enumerate(spec.rules)
+        for place, name in (rule.when.signals() if rule.when is not None else ())
+        if name not in known
+    ]
+
+
 class RoutingPolicySpec(ApiObject):
     """Which requests for a public name go to which models."""
 
     RULES: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            cel=_reads_known_cel(),
+            message="each signal that a rule reads must be in spec.signals: add it there, or correct its name",
+            detail=lambda spec: ", ".join(_unknown_signals(spec)),
+            holds=lambda spec: not _unknown_signals(spec),
+        ),
         Rule(
             cel="!has(self.rollouts) || self.rollouts.all(o, self.rules.exists(r, r.name == o.rule"
             " && r.targets.exists(t, t.name == o.target)))",
@@ -230,6 +220,8 @@ class RoutingPolicySpec(ApiObject):
     """Public names it answers for, or globs with one *; exact beats glob, a longer glob beats a shorter one."""
     priority: Annotated[StrictInt, Field(ge=0, le=1_000_000)] = 0
     """Among policies that claim the same name the higher one wins, then the older, then by name. Default: 0."""
+    signals: Signals = ()
+    """Named facts about prompts, for rules to read; each is found out at most once for a request."""
     rules: Annotated[tuple[PolicyRule, ...], Field(min_length=1, max_length=64), ListMap("name"), CATCH_ALL_LAST]
     """The rules, in order."""
     rollouts: Rollouts = ()

@@ -20,7 +20,8 @@ class Rule:
     """A statement about one value; as an `Annotated` extra it guards a field, in `RULES` a whole object.
 
     With `raw` the Python half judges the text before it is parsed, so that text which cannot be parsed is refused in
-    the rule's own words. With `field` the rule of an object points at that field of it.
+    the rule's own words. With `field` the rule of an object points at that field of it. The Python half may end
+    the message with a `detail` of this value, where CEL could not or only above the API server's cost budget.
     """
 
     cel: str
@@ -28,13 +29,15 @@ class Rule:
     holds: Callable[[Any], bool]
     raw: bool = False
     field: str | None = None
+    detail: Callable[[Any], str] | None = None
 
     def check(self, value: Any) -> Any:
         """Return the value, or fail with the same message that the API server gives."""
         if self.raw and not isinstance(value, str):
             return value  # of the wrong type, which the parser says better
         if not self.holds(value):
-            raise PydanticCustomError("rule", "{message}", {"message": self.message, "field": self.field})
+            message = self.message if self.detail is None else f"{self.message}: {self.detail(value)}"
+            raise PydanticCustomError("rule", "{message}", {"message": message, "field": self.field})
         return value
 
     def as_validation(self) -> dict[str, str]:

@@ -31,7 +31,7 @@ class Arms:
     """All versions that can be served in this turn."""
 
     def __init__(self, inventory: Inventory, policies: Iterable[PolicyEntry], snapshot: Snapshot, parts: Parts) -> None:
-        self._inventory = inventory
+        self.inventory = inventory
         self._snapshot = snapshot
         self._parts = parts
         self._remembered: dict[Version, _Memory] = {}
@@ -46,7 +46,7 @@ class Arms:
         """The wire model of this version, for a policy of this namespace."""
         if not may_refer(namespace, _key(version).namespace, self._snapshot.install):
             return None
-        present = self._inventory.entries.get(_key(version))
+        present = self.inventory.entries.get(_key(version))
         if present is not None and present.version == version.digest and present.compiled is not None:
             return present.compiled
         model = self._remembered_model(version)
@@ -56,7 +56,7 @@ class Arms:
 
     def spec(self, version: Version) -> str | None:
         """The spec to remember for this version: as it is now where the object still is that version."""
-        present = self._inventory.entries.get(_key(version))
+        present = self.inventory.entries.get(_key(version))
         if present is not None and present.version == version.digest and present.model is not None:
             model = present.model
             return self._parts.get(f"spec {version.model}", model, lambda: spec_text(pinned(model)))
@@ -68,7 +68,7 @@ class Arms:
         memory = self._remembered.get(version)
         if memory is None:
             return None
-        entry = self._inventory.entries.get(_key(version))
+        entry = self.inventory.entries.get(_key(version))
         present = entry.model if entry is not None else None
 
         def make() -> LLMModel | None:

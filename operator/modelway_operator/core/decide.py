@@ -15,7 +15,7 @@ from modelway_operator.core.compile.clients import Clients, compile_clients
 from modelway_operator.core.compile.models import references_of
 from modelway_operator.core.compile.versions import model_key
 from modelway_operator.core.document import Document, document_of
-from modelway_operator.core.findings import Event, Finding, Severity
+from modelway_operator.core.findings import Area, Event, Finding, Severity
 from modelway_operator.core.memory import Memory
 from modelway_operator.core.outcomes import PolicyOutcome, policy_outcome
 from modelway_operator.core.parts import Parts
@@ -61,7 +61,8 @@ def decide(snapshot: Snapshot) -> Plan:
     statuses = Statuses(document, answers, refused=pushes.refused, parts=parts, snapshot=snapshot)
     statuses.add_models(reading)
     statuses.add_policies(reading, outcomes)
-    notes, told = _notes(clients, snapshot)
+    findings = _findings(reading, outcomes, clients)
+    notes, told = _notes(findings, snapshot)
     return Plan(
         push_first=pushes.first,
         secrets=tuple(outcome.secret for outcome in outcomes if outcome.secret is not None),
@@ -70,7 +71,7 @@ def decide(snapshot: Snapshot) -> Plan:
         refused=pushes.refused,
         shrunk=is_shrunk(document, snapshot),
         events=(*statuses.events, *notes),
-        findings=_findings(reading, outcomes, clients),
+        findings=findings,
         counts=_counts(reading, outcomes, document, made=snapshot.memory.made + parts.made),
         memory=Memory(parts=parts.kept(), known=answers.known, valid_models=reading.inventory.valid, told=told),
     )
@@ -101,9 +102,10 @@ def _findings(reading: Reading, outcomes: Sequence[PolicyOutcome], clients: Clie
     return (*models, *policies, *clients.findings)
 
 
-def _notes(clients: Clients, snapshot: Snapshot) -> tuple[tuple[Event, ...], frozenset[str]]:
-    """Events about Secrets, which have no status to compare with: told when they are new."""
-    standing = {f"{finding.about.uid} {finding.reason} {finding.message}": finding for finding in clients.findings}
+def _notes(findings: Sequence[Finding], snapshot: Snapshot) -> tuple[tuple[Event, ...], frozenset[str]]:
+    """Events about what stands in no status: told when it is new."""
+    notes = (finding for finding in findings if finding.area is Area.NOTE)
+    standing = {f"{note.about.uid} {note.reason} {note.message}": note for note in notes}
     events = tuple(
         Event(about=finding.about, severity=Severity.WARNING, reason=finding.reason, message=finding.message)
         for text, finding in standing.items()

@@ -41,7 +41,7 @@ class Memory:
     made: int = 0
     """Parts that `wanted` compiled in this turn."""
     told: frozenset[str] = frozenset()
-    """Notes about Secrets that stand and have been told in an Event."""
+    """Notes that stand and have been told in an Event."""
 
     def of_a_standby(self) -> "Memory":
         """What a replica that only watches hands on: what is compiled and valid, nothing of gateways."""

@@ -10,9 +10,16 @@ from dataclasses import dataclass, field
 from modelway_contract import config
 from modelway_operator.api.conditions import HeldReason, PartiallyInvalidReason
 from modelway_operator.api.rollout_status import RolloutStatus
-from modelway_operator.api.routingpolicy import PolicyRule, RuleState
+from modelway_operator.api.routingpolicy import PolicyRule, RoutingPolicy, RuleState
 from modelway_operator.core.arms import Arms
-from modelway_operator.core.compile.conditions import compile_require, compile_sticky, compile_when
+from modelway_operator.core.compile.conditions import (
+    compile_require,
+    compile_signals,
+    compile_sticky,
+    compile_when,
+    unused_signals,
+)
+from modelway_operator.core.compile.fallbacks import CompiledFallback, compile_fallback
 from modelway_operator.core.compile.models import CompiledModel, absent_model
 from modelway_operator.core.compile.policies import PolicyEntry, unreachable_rules
 from modelway_operator.core.findings import Area, Event, Finding, Severity
@@ -60,6 +67,7 @@ class RuleOutcome:
     state: RuleState
     message: str
     targets: tuple[TargetOutcome, ...]
+    fallback: CompiledFallback
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,8 +109,17 @@ def policy_outcome(
         told += _target_findings(entry, outcome)
         events += _events(entry, outcome)
     unreachable = unreachable_rules(policy.spec.rules)
-    rules = tuple(_rule(rule, tuple(targets[rule.name]), unreachable.get(rule.name)) for rule in policy.spec.rules)
+    rules = tuple(
+        _rule(
+            rule,
+            tuple(targets[rule.name]),
+            unreachable.get(rule.name),
+            compile_fallback(policy, rule, arms.inventory, snapshot.install),
+        )
+        for rule in policy.spec.rules
+    )
     told += _rule_findings(entry, rules)
+    told += _signal_findings(entry, policy)
     wires, stand_ins, splits = [], [], []
     models: dict[str, CompiledModel] = {}
     for rule in rules:
@@ -116,7 +133,11 @@ def policy_outcome(
     return PolicyOutcome(
         entry=entry,
         wire=config.Policy(
-            namespace=entry.head.ref.namespace, name=entry.head.ref.name, models=entry.names, rules=tuple(wires)
+            namespace=entry.head.ref.namespace,
+            name=entry.head.ref.name,
+            models=entry.names,
+            signals=compile_signals(policy.spec.signals),
+            rules=tuple(wires),
         ),
         models=models,
         stand_ins=tuple(stand_ins),
@@ -167,8 +188,11 @@ def _target(entry: PolicyEntry, situation: Situation, plan: TargetPlan, arms: Ar
     return TargetOutcome(situation=situation, plan=plan, stable=stable, candidate=candidate, message="; ".join(notes))
 
 
-def _rule(rule: PolicyRule, targets: tuple[TargetOutcome, ...], unreachable: str | None) -> RuleOutcome:
+def _rule(
+    rule: PolicyRule, targets: tuple[TargetOutcome, ...], unreachable: str | None, fallback: CompiledFallback
+) -> RuleOutcome:
     messages = [f"target {target.name}: {target.message}" for target in targets if target.message]
+    messages += [problem.message for problem in fallback.problems]
     state = RuleState.ACTIVE
     if not _serving(targets):
         state = RuleState.INVALID
@@ -178,7 +202,7 @@ def _rule(rule: PolicyRule, targets: tuple[TargetOutcome, ...], unreachable: str
         messages.insert(0, unreachable)
     elif left_out := [target.name for target in targets if not target.usable]:
         messages.insert(0, f"the other targets share what {', '.join(left_out)} should have")
-    return RuleOutcome(rule=rule, state=state, message="; ".join(messages), targets=targets)
+    return RuleOutcome(rule=rule, state=state, message="; ".join(messages), targets=targets, fallback=fallback)
 
 
 def _serving(targets: tuple[TargetOutcome, ...]) -> tuple[TargetOutcome, ...]:
@@ -189,11 +213,12 @@ def _serving(targets: tuple[TargetOutcome, ...]) -> tuple[TargetOutcome, ...]:
 
 def _wire_rule(outcome: RuleOutcome) -> tuple[config.Rule, config.Model | None]:
     rule = outcome.rule
-    absent = None
+    absent, fallback = None, outcome.fallback.wire
     targets = [_wire_target(target) for target in _serving(outcome.targets)]
     if not targets:
+        fallback = None  # it helps where a model fails, not where there is none
         ref = next((each for each in outcome.targets if not each.usable), outcome.targets[0]).situation.ref
-        absent = absent_model(ref.namespace, ref.target.model_ref.name)
+        absent = absent_model(ref.namespace, ref.name)
         targets = [config.Target(name=ref.target.name, weight=1, stable=absent.key)]
     wire = config.Rule(
         name=rule.name,
@@ -201,6 +226,7 @@ def _wire_rule(outcome: RuleOutcome) -> tuple[config.Rule, config.Model | None]:
         require=compile_require(rule.require),
         targets=tuple(targets),
         sticky=compile_sticky(rule),
+        fallback=fallback,
     )
     return wire, absent
 
@@ -259,17 +285,41 @@ def _target_findings(entry: PolicyEntry, target: TargetOutcome) -> list[Finding]
 
 
 def _rule_findings(entry: PolicyEntry, rules: tuple[RuleOutcome, ...]) -> list[Finding]:
-    return [
+    about = entry.head.ref
+    unresolved = [
         Finding(
-            about=entry.head.ref,
+            about=about,
+            area=Area.RESOLVED_REFS,
+            reason=problem.reason,
+            message=f"rule {outcome.rule.name}, {problem.message}",
+            part=outcome.rule.name,
+        )
+        for outcome in rules
+        for problem in outcome.fallback.problems
+        if problem.reason is not None
+    ]
+    incomplete = [
+        Finding(
+            about=about,
             area=Area.PARTIAL,
             reason=PartiallyInvalidReason.INVALID_RULES,
             message=f"rule {outcome.rule.name}: {outcome.message}",
             part=outcome.rule.name,
         )
         for outcome in rules
-        if outcome.state is not RuleState.ACTIVE or not all(target.usable for target in outcome.targets)
+        if outcome.state is not RuleState.ACTIVE
+        or outcome.fallback.problems
+        or not all(target.usable for target in outcome.targets)
     ]
+    return [*unresolved, *incomplete]
+
+
+def _signal_findings(entry: PolicyEntry, policy: RoutingPolicy) -> list[Finding]:
+    unused = unused_signals(policy.spec)
+    if not unused:
+        return []
+    message = f"no rule reads these signals: {', '.join(unused)}; use them in a rule's when, or remove them"
+    return [Finding(about=entry.head.ref, area=Area.NOTE, reason="UnusedSignal", message=message)]
 
 
 def _events(entry: PolicyEntry, target: TargetOutcome) -> list[Event]:

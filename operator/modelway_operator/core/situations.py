@@ -12,6 +12,7 @@ from modelway_operator.api.conditions import PartiallyInvalidReason
 from modelway_operator.api.rollout_status import RolloutPhase, RolloutStatus
 from modelway_operator.api.routingpolicy import PolicyRule, RoutingPolicy
 from modelway_operator.api.strategy import Rollout
+from modelway_operator.core.compile.fallbacks import fallbacks_of
 from modelway_operator.core.compile.inventory import Inventory
 from modelway_operator.core.compile.policies import PolicyEntry, TargetRef, resolve_target
 from modelway_operator.core.compile.versions import model_key
@@ -104,13 +105,12 @@ def quiet_key(entry: PolicyEntry, inventory: Inventory, snapshot: Snapshot) -> t
     if policy is None or policy.spec.rollouts or entry.status.rollouts:
         return None
     seen: list[object] = []
-    for rule in policy.spec.rules:
-        for target in rule.targets:
-            ref = target.model_ref
-            model = inventory.find(ref.namespace or policy.metadata.namespace, ref.name)
-            if model is None:
-                return None
-            seen.append((model.compiled, model.version))
+    targets = [target.model_ref for rule in policy.spec.rules for target in rule.targets]
+    for ref in (*targets, *(target.model_ref for _, target in fallbacks_of(policy))):
+        model = inventory.find(ref.namespace or policy.metadata.namespace, ref.name)
+        if model is None:
+            return None
+        seen.append((model.compiled, model.version))
     status, shared = entry.raw.get("status"), snapshot.install.shared_namespaces
     return (entry.head, policy, entry.names, entry.lost, entry.problems, status, entry.remembered, seen, shared)
 

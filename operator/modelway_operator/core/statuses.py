@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 from modelway_operator.core.acknowledgements import Acknowledgements
+from modelway_operator.core.compile.fallbacks import fallbacks_of
 from modelway_operator.core.compile.inventory import ModelEntry
 from modelway_operator.core.document import Document
 from modelway_operator.core.findings import Event
@@ -105,8 +106,11 @@ def _used_by(reading: Reading) -> Mapping[ObjectKey, Sequence[str]]:
     users: dict[ObjectKey, dict[str, None]] = {}
     for policy in reading.policies:
         ref = policy.entry.head.ref
-        for situation in policy.situations:
-            key = ObjectKey(situation.ref.namespace, situation.ref.target.model_ref.name)
+        serving = policy.entry.serving
+        places = [ObjectKey(situation.ref.namespace, situation.ref.name) for situation in policy.situations]
+        for _, fallback in fallbacks_of(serving) if serving is not None else ():
+            places.append(ObjectKey(fallback.model_ref.namespace or ref.namespace, fallback.model_ref.name))
+        for key in places:
             name = ref.name if ref.namespace == key.namespace else f"{ref.namespace}/{ref.name}"
             users.setdefault(key, {})[name] = None
     return {key: tuple(sorted(names)) for key, names in users.items()}

@@ -8,6 +8,7 @@ target only that part, and each says so in a `Finding`. It knows of rollouts onl
 - `credentials`  keys of backends, authorities, and the keys that clients know
 - `models`       LLMModels to wire models
 - `inventory`    all models of the install, and who has which name
-- `conditions`   `when` and `require`
+- `conditions`   signals, `when` and `require`
+- `fallbacks`    models that are asked when those of a rule failed
 - `policies`     all policies of the install, and who answers for which name
 """

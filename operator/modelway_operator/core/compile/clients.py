@@ -8,8 +8,15 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from modelway_contract.config import Client
-from modelway_contract.names import CLIENT_KEY_FIELD, GROUPS_ANNOTATION, TIER_ANNOTATION, SecretUse
+from modelway_contract.config import Client, Priority
+from modelway_contract.names import (
+    CHOOSES_PRIORITY_ANNOTATION,
+    CLIENT_KEY_FIELD,
+    GROUPS_ANNOTATION,
+    PRIORITY_ANNOTATION,
+    TIER_ANNOTATION,
+    SecretUse,
+)
 from modelway_operator.core.compile.credentials import MAX_KEY_BYTES, key_text
 from modelway_operator.core.findings import Area, Finding, Kind, ObjectRef
 from modelway_operator.core.objects import created_seconds
@@ -57,6 +64,8 @@ def compile_clients(secrets: Mapping[ObjectKey, Secret]) -> Clients:
                 )
             )
             continue
+        priority, chooses = _priority(secret), _chooses(secret)
+        findings += [_finding(key, secret, "InvalidPriority", why) for why in (priority[1], chooses[1]) if why]
         clients.append(
             Client(
                 key_sha256=digest,
@@ -64,6 +73,8 @@ def compile_clients(secrets: Mapping[ObjectKey, Secret]) -> Clients:
                 name=key.name,
                 groups=_groups(secret.annotations.get(GROUPS_ANNOTATION, "")),
                 tier=secret.annotations.get(TIER_ANNOTATION, "").strip() or None,
+                priority=priority[0],
+                chooses_priority=chooses[0],
             )
         )
         sources.append(f"client:{key.namespace}/{key.name} {secret.uid} {secret.resource_version}")
@@ -77,6 +88,24 @@ def _by_age(entries: Iterable[tuple[ObjectKey, Secret]]) -> list[tuple[ObjectKey
 
 def _groups(text: str) -> tuple[str, ...]:
     return tuple(sorted({group.strip() for group in text.split(",") if group.strip()}))
+
+
+def _priority(secret: Secret) -> tuple[Priority, str]:
+    """The priority of the client's requests, and what is wrong with what the annotation says."""
+    text = secret.annotations.get(PRIORITY_ANNOTATION, Priority.STANDARD).strip()
+    try:
+        return Priority(text), ""
+    except ValueError:
+        words = ", ".join(Priority)
+        return Priority.STANDARD, f"the client's priority is Standard: {PRIORITY_ANNOTATION} must be one of {words}"
+
+
+def _chooses(secret: Secret) -> tuple[bool, str]:
+    """Whether its requests may name another priority, and what is wrong with what the annotation says."""
+    text = secret.annotations.get(CHOOSES_PRIORITY_ANNOTATION, "false").strip()
+    if text in ("true", "false"):
+        return text == "true", ""
+    return False, f'the client may not choose priorities: {CHOOSES_PRIORITY_ANNOTATION} must be "true" or "false"'
 
 
 def _finding(key: ObjectKey, secret: Secret, reason: str, message: str) -> Finding:

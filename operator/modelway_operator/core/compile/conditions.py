@@ -1,4 +1,4 @@
-"""`when` and `require` as the gateways get them.
+"""Signals, `when`, `require` and sticky keys as the gateways get them.
 
 Rule: names of headers are lower case from here on, and what a rule says twice is still said.
 """
@@ -6,8 +6,21 @@ Rule: names of headers are lower case from here on, and what a rule says twice i
 from collections.abc import Iterable
 
 from modelway_contract import config
-from modelway_operator.api.routingpolicy import Clause, ClientMatch, Fact, HeaderMatch, PolicyRule, StickyType, When
+from modelway_operator.api.matching import Clause, ClientMatch, Fact, HeaderMatch, When
+from modelway_operator.api.routingpolicy import PolicyRule, RoutingPolicySpec, StickyType
 from modelway_operator.api.routingpolicy import Require as RequireSpec
+from modelway_operator.api.signals import InputTokens, Signal
+
+
+def compile_signals(signals: Iterable[Signal]) -> tuple[config.Signal, ...]:
+    """The facts about a prompt that the policy's rules may read."""
+    return tuple(_signal(signal) for signal in signals)
+
+
+def unused_signals(spec: RoutingPolicySpec) -> tuple[str, ...]:
+    """Signals that no rule reads."""
+    read = {name for rule in spec.rules if rule.when is not None for _, name in rule.when.signals()}
+    return tuple(signal.name for signal in spec.signals if signal.name not in read)
 
 
 def compile_when(when: When | None) -> config.When | None:
@@ -41,18 +54,25 @@ def _clauses(clauses: Iterable[Clause] | None) -> tuple[config.Condition, ...]:
 
 
 def _clause(clause: Clause) -> config.Condition:
-    if clause.header is not None:
-        return _header(clause.header)
-    if clause.client is not None:
-        return _client(clause.client)
-    return config.When(all=_facts(clause.all), any=_facts(clause.any), none=_facts(clause.none))
+    joined = config.When(all=_facts(clause.all), any=_facts(clause.any), none=_facts(clause.none))
+    return _fact(clause) or joined
 
 
 def _facts(facts: Iterable[Fact] | None) -> tuple[config.Condition, ...]:
-    return tuple(
-        _header(fact.header) if fact.header is not None else _client(fact.client or ClientMatch())
-        for fact in facts or ()
-    )
+    return tuple(condition for fact in facts or () if (condition := _fact(fact)) is not None)
+
+
+def _fact(fact: Fact | Clause) -> config.Condition | None:
+    """The one fact that is given; None for a clause that joins others."""
+    if fact.header is not None:
+        return _header(fact.header)
+    if fact.client is not None:
+        return _client(fact.client)
+    if fact.priority is not None:
+        return config.PriorityCondition(priority=config.Priority(fact.priority))
+    if fact.signal is not None:
+        return config.SignalCondition(name=fact.signal)
+    return None
 
 
 def _header(match: HeaderMatch) -> config.HeaderCondition:
@@ -65,3 +85,13 @@ def _client(match: ClientMatch) -> config.ClientCondition:
     return config.ClientCondition(
         names=tuple(match.names or ()), groups=tuple(match.groups or ()), tiers=tuple(match.tiers or ())
     )
+
+
+def _signal(signal: Signal) -> config.Signal:
+    if signal.keywords is not None:
+        words = signal.keywords
+        return config.KeywordsSignal(name=signal.name, any=tuple(words.any), whole_words=words.whole_words)
+    if signal.regex is not None:
+        return config.RegexSignal(name=signal.name, pattern=signal.regex)
+    bounds = signal.input_tokens or InputTokens(at_least=1)
+    return config.InputTokensSignal(name=signal.name, at_least=bounds.at_least, at_most=bounds.at_most)

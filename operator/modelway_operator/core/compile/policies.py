@@ -11,7 +11,7 @@ from typing import Any
 
 from modelway_operator.api.conditions import AcceptedReason, ResolvedRefsReason
 from modelway_operator.api.parsing import parse_routingpolicy
-from modelway_operator.api.routingpolicy import PolicyRule, RoutingPolicy, RoutingPolicyStatus, Target
+from modelway_operator.api.routingpolicy import ModelRef, PolicyRule, RoutingPolicy, RoutingPolicyStatus, Target
 from modelway_operator.core.compile.inventory import Inventory, ModelEntry, unusable_message
 from modelway_operator.core.findings import Area, Finding, Kind
 from modelway_operator.core.objects import Head, head_of, wishes_of
@@ -150,11 +150,11 @@ def _status(head: Head, raw: Any, parts: Parts) -> RoutingPolicyStatus:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TargetRef:
-    """The model that a target points at, or why it cannot have it."""
+class ResolvedModel:
+    """The model that a policy points at, or why it cannot have it."""
 
-    target: Target
     namespace: str
+    name: str
     entry: ModelEntry | None
     reason: ResolvedRefsReason | None = None
     message: str = ""
@@ -162,17 +162,36 @@ class TargetRef:
     @property
     def model(self) -> str:
         """The model as `namespace/name`."""
-        return f"{self.namespace}/{self.target.model_ref.name}"
+        return f"{self.namespace}/{self.name}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TargetRef(ResolvedModel):
+    """The model that a target points at."""
+
+    target: Target
 
 
 def resolve_target(policy: RoutingPolicy, target: Target, inventory: Inventory, install: Install) -> TargetRef:
     """Find the model that a target points at."""
-    own = policy.metadata.namespace
-    namespace, name = target.model_ref.namespace or own, target.model_ref.name
+    found = resolve_model(policy.metadata.namespace, target.model_ref, inventory, install)
+    return TargetRef(
+        target=target,
+        namespace=found.namespace,
+        name=found.name,
+        entry=found.entry,
+        reason=found.reason,
+        message=found.message,
+    )
+
+
+def resolve_model(own: str, ref: ModelRef, inventory: Inventory, install: Install) -> ResolvedModel:
+    """Find the model that a policy of this namespace points at."""
+    namespace, name = ref.namespace or own, ref.name
     if not may_refer(own, namespace, install):
-        return TargetRef(
-            target=target,
+        return ResolvedModel(
             namespace=namespace,
+            name=name,
             entry=None,
             reason=ResolvedRefsReason.REF_NOT_PERMITTED,
             message=f"namespace {namespace} is not shared by this install, so LLMModel {name} may not be used from "
@@ -181,8 +200,8 @@ def resolve_target(policy: RoutingPolicy, target: Target, inventory: Inventory, 
     entry = inventory.find(namespace, name)
     if entry is None:
         reason, message = unusable_message(namespace, name, inventory)
-        return TargetRef(target=target, namespace=namespace, entry=None, reason=reason, message=message)
-    return TargetRef(target=target, namespace=namespace, entry=entry)
+        return ResolvedModel(namespace=namespace, name=name, entry=None, reason=reason, message=message)
+    return ResolvedModel(namespace=namespace, name=name, entry=entry)
 
 
 def may_refer(own: str, other: str, install: Install) -> bool:

@@ -4,7 +4,7 @@ import hashlib
 
 import pytest
 
-from modelway_contract.config import Client
+from modelway_contract.config import Client, Priority
 from modelway_operator.core.compile.clients import compile_clients
 
 from tests.support.builders import a_client, a_secret
@@ -64,3 +64,30 @@ def test_of_two_clients_with_one_key_the_older_keeps_it() -> None:
     assert [("team", "old")] == [(each.namespace, each.name) for each in plan.push.credentials.clients]
     assert ["DuplicateClientKey"] == [event.reason for event in plan.events]
     assert "team" not in plan.events[0].message, "one namespace is not told of another's clients"
+
+
+PRIORITIES: dict[str, tuple[dict[str, str], tuple[Priority, bool], str]] = {
+    "none": ({}, (Priority.STANDARD, False), ""),
+    "given": ({"priority": " Batch "}, (Priority.BATCH, False), ""),
+    "chosen": ({"priority": "Interactive", "chooses-priority": "true"}, (Priority.INTERACTIVE, True), ""),
+    "not chosen": ({"chooses-priority": "false"}, (Priority.STANDARD, False), ""),
+    "unknown": ({"priority": "Urgent"}, (Priority.STANDARD, False), "one of Interactive, Standard, Batch"),
+    "yes": ({"chooses-priority": "yes"}, (Priority.STANDARD, False), 'must be "true" or "false"'),
+}
+
+
+@pytest.mark.parametrize("case", PRIORITIES)
+def test_a_clients_priority_comes_from_its_annotations(case: str) -> None:
+    """What makes no sense is told on the Secret, without its value; the client keeps Standard and its access."""
+    annotations, expected, said = PRIORITIES[case]
+    annotations = {f"modelway.dev/{name}": value for name, value in annotations.items()}
+    world = World(secrets=dict([a_client("app", "key-1", annotations=annotations)]))
+    plan = world.turn()
+    assert plan.push is not None
+    assert plan.push.credentials is not None
+    (client,) = plan.push.credentials.clients
+
+    assert expected == (client.priority, client.chooses_priority)
+    assert (["InvalidPriority"] if said else []) == [event.reason for event in plan.events]
+    assert said in "".join(event.message for event in plan.events)
+    assert () == world.turn().events
