@@ -5,7 +5,7 @@ BIN := .venv/bin
 LOCALKUBE := tools/localkube/localkube
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: help env dev-env demo pictures check format test test-unit test-integration test-cluster node generate verify lock images
+.PHONY: help env dev-env demo pictures check format test test-unit test-integration test-cluster node generate verify lock images bench
 
 help: ## list the targets
 	@grep -hE '^[a-z][a-z0-9-]*:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -53,6 +53,9 @@ pictures: env ## take the pictures of the demo that the docs show, from a run of
 
 verify: dev-env ## fail when a generated file is stale
 	@echo "==> generated files"; $(BIN)/python tools/generate_crds.py --check && $(BIN)/python tools/draw_states.py --check
+
+bench: dev-env ## measure the gateway beside nginx, about 5 minutes (QUICK=1: one round); needs nginx, cc and two quiet cores
+	@$(BIN)/python -m bench $(if $(QUICK),--quick --record /tmp/modelway-bench.json)
 
 lock: dev-env ## pin every dependency anew, with hashes
 	@tools/lock.sh
