@@ -55,7 +55,7 @@ verify: dev-env ## fail when a generated file is stale
 	@echo "==> generated files"; $(BIN)/python tools/generate_crds.py --check && $(BIN)/python tools/draw_states.py --check
 
 bench: dev-env ## measure the gateway beside nginx, about 5 minutes (QUICK=1: one round); needs nginx, cc and two quiet cores
-	@$(BIN)/python -m bench $(if $(QUICK),--quick --record /tmp/modelway-bench.json)
+	@$(BIN)/python -m bench $(if $(QUICK),--quick)
 
 lock: dev-env ## pin every dependency anew, with hashes
 	@tools/lock.sh

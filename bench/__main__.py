@@ -1,4 +1,4 @@
-"""`python -m bench`: measures, prints the table, writes the record and the picture."""
+"""`python -m bench`: measures, prints the table, writes the record and its picture."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
-from bench import contestants, host, picture, record, table
+from bench import contestants, host, page, picture, record, table
 from bench.native import UnmeasurableError, built
 from bench.plan import HOLD, TESTS
 from bench.record import Record
 from bench.rounds import Run, Tools
 from bench.windows import LoadFailedError
 
-LATEST: Final = Path(__file__).parent / "records" / "latest.json"
+LATEST: Final = page.ROOT / "build" / "bench.json"
 ROUNDS: Final = 5
 QUICK_ROUNDS: Final = 1
 
@@ -30,11 +30,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench", description="Measures Modelway's gateway beside nginx.")
     parser.add_argument("--quick", action="store_true", help="one round: figures to look at, not to quote")
     parser.add_argument("--rounds", type=int, help=f"default: {ROUNDS}")
-    parser.add_argument("--record", type=Path, default=LATEST, help=f"where to write (default: {LATEST.name})")
-    parser.add_argument("--show", action="store_true", help="measure nothing; show what --record holds")
+    parser.add_argument("--record", type=Path, default=LATEST, help="where to write (default: build/bench.json)")
+    parser.add_argument("--publish", type=Path, metavar="RECORD", help="measure nothing; put it into the docs")
     options = parser.parse_args()
-    if options.show:
-        print(table.as_markdown(record.read(options.record)))
+    if options.publish:
+        page.publish(options.publish)
         return 0
     try:
         _check_host()

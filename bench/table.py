@@ -84,7 +84,7 @@ def as_markdown(record: Record) -> str:
 
 
 def _markdown(row: tuple[str, ...]) -> str:
-    return f"| {' | '.join(row)} |".replace("|  |", "| |")
+    return f"|{'|'.join(f' {text} ' if text else ' ' for text in row)}|"
 
 
 def _notes(record: Record) -> Iterator[str]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from bench import contestants, picture, record, table
+from bench import contestants, page, picture, record, table
 from bench.contestants import Contestant
 from bench.native import UnmeasurableError, built
 from bench.plan import HOLD, TESTS
@@ -113,6 +113,15 @@ def test_a_run_makes_a_record_that_can_be_shown(gateway: Contestant, upstream: C
     assert run.answered == contestants.upstream_counts(upstream.port)["requests"] - held
     assert re.search(r"CPU for a request of 1 KB +\S+ µs +\S+ µs +\S+ ×  ≤ 3.4 ×", table.as_text(made))
     assert "CPU for a request of 1 KB" in picture.draw(made)
+
+
+def test_the_page_shows_what_its_record_says() -> None:
+    """Table and picture; after a change of either: `python -m bench --publish RECORD`."""
+    text = page.PAGE.read_text()
+    published = page.published_record(text)
+
+    assert page.with_figures(text, published) == text
+    assert picture.draw(record.read(published)) == page.PICTURE.read_text()
 
 
 def test_without_nginx_the_bench_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
