@@ -10,10 +10,10 @@ import re
 from time import perf_counter
 from typing import Final
 
-from modelway_contract.names import REQUEST_ID_HEADER, Arm, Outcome
+from modelway_contract.names import REQUEST_ID_HEADER, Outcome
 from modelway_gateway.answering import Floor, Ticket, error_lines
 from modelway_gateway.client.call import Call
-from modelway_gateway.core.body import check_chat, read_fields, write_for
+from modelway_gateway.core.body import check_chat, read_fields
 from modelway_gateway.core.choose import DRAW_BITS, choose
 from modelway_gateway.core.features import Question
 from modelway_gateway.core.identity import identify
@@ -25,7 +25,10 @@ from modelway_gateway.streamed import StreamedAnswer
 from modelway_gateway.whole import WholeAnswer
 
 MAX_REQUEST_ID_LENGTH: Final = 128
+TIMEOUT_HEADER: Final = "x-request-timeout"
+MAX_TIMEOUT_SECONDS: Final = 86_400.0
 _TRACEPARENT: Final = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
+_SECONDS: Final = re.compile(r"[0-9]{1,6}(\.[0-9]{1,6})?", re.ASCII)
 _ACCEPT: Final = {True: b"Accept: text/event-stream\r\n", False: b"Accept: application/json\r\n"}
 _draw: Final = random.getrandbits
 
@@ -73,29 +76,25 @@ class Chat:
             question = Question(
                 namespace=namespace, model=model, caller=caller, headers=call.headers, fields=fields, body=call.body
             )
+            seconds = _client_deadline(question)
             decision = choose(runtime, question, _draw(DRAW_BITS))
             if decision.refusal is not None:
                 raise _refused(decision)
         except AnsweredError as exc:
             self.refuse(call, exc, ticket, decision)
             return
-        option, offer, series = decision.option, decision.offer, decision.series
-        assert option is not None and offer is not None and series is not None  # noqa: PT018 - by Decision's rule
-        body = write_for(offer.backend, option.model, fields)
-        head = b"%b%b%bX-Request-Id: %b\r\nContent-Length: %d\r\n\r\n" % (
-            offer.backend.chat_head,
-            _ACCEPT[is_stream],
-            _traceparent(call),
-            ticket.request_id,
-            len(body),
-        )
+        head_lines = b"%b%bX-Request-Id: %b\r\n" % (_ACCEPT[is_stream], _traceparent(call), ticket.request_id)
         kind = StreamedAnswer if is_stream else WholeAnswer
-        answer = kind(
-            floor=self._floor, call=call, decision=decision, series=series, offer=offer, ticket=ticket, asked=model
-        )
-        served = option.model.public_name
-        other = decision.arm is not Arm.NONE or served != model
-        answer.begin(head, body, wanted_model=option.model.public_name_json if other else None)
+        kind(
+            floor=self._floor,
+            call=call,
+            runtime=runtime,
+            question=question,
+            decision=decision,
+            ticket=ticket,
+            head_lines=head_lines,
+            seconds=seconds,
+        ).begin()
 
     def refuse(self, call: Call, exc: AnsweredError, ticket: Ticket, decision: Decision | None = None) -> None:
         """Answer a request that was sent nowhere."""
@@ -112,7 +111,7 @@ class Chat:
             elif decision.policy is not None:
                 lines = decision.policy.header_lines
         overhead = perf_counter() - ticket.received_at
-        ticket_lines = ticket.lines(attempts=0, overhead_seconds=overhead)
+        ticket_lines = ticket.lines(attempts=0, fallbacks=0, overhead_seconds=overhead)
         headers = b"".join((error_lines(exc), lines, ticket_lines))
         call.answer(exc.status, headers, render(exc, decision=ticket.decision_id))
 
@@ -156,3 +155,15 @@ def _traceparent(call: Call) -> bytes:
     if value is None or _TRACEPARENT.fullmatch(value) is None:
         return b""
     return b"traceparent: %b\r\n" % value.encode("ascii")
+
+
+def _client_deadline(question: Question) -> float | None:
+    """How many seconds the client gives its request, all attempts together; the model's own limit stays above it."""
+    value = question.header(TIMEOUT_HEADER)
+    if value is None:
+        return None
+    seconds = float(value) if _SECONDS.fullmatch(value) else 0.0
+    if not 0.0 < seconds <= MAX_TIMEOUT_SECONDS:
+        message = f"{TIMEOUT_HEADER} must be a number of seconds above 0 and at most {MAX_TIMEOUT_SECONDS:g}."
+        raise RequestError(Code.INVALID_VALUE, message, param=TIMEOUT_HEADER)
+    return seconds

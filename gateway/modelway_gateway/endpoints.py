@@ -75,7 +75,7 @@ class Endpoints:
             self._refuse(call, exc)
             return
         ticket = self._tickets.next(call, runtime)
-        lines = ticket.lines(attempts=0, overhead_seconds=0.0)
+        lines = ticket.lines(attempts=0, fallbacks=0, overhead_seconds=0.0)
         call.answer(200, JSON_LINE + lines, body)
 
     def _refuse(self, call: Call, exc: AnsweredError) -> None:

@@ -55,6 +55,7 @@ class Code(StrEnum):
     FIRST_TOKEN_TIMEOUT = "first_token_timeout"  # noqa: S105 - a time-out's name
     IDLE_TIMEOUT = "idle_timeout"
     TOTAL_TIMEOUT = "total_timeout"
+    REQUEST_TIMEOUT = "request_timeout"
     STREAM_ERROR = "stream_error"
     SHUTTING_DOWN = "shutting_down"
 

@@ -184,7 +184,7 @@ class LiveConfig:
             or running is None
             or (running.base_digest, running.credentials_digest) != (push.base_digest, push.credentials_digest)
         ):
-            steps = build_in_steps(base, credentials, runtime, make_origin=make_origin, series=self._metrics.book.get)
+            steps = build_in_steps(base, credentials, runtime, make_origin=make_origin, book=self._metrics.book)
             began = self._clock()
             while True:
                 try:
@@ -199,7 +199,9 @@ class LiveConfig:
         return runtime.with_live(push.live.state, revision=codec.revision(push))
 
     def _swap(self, runtime: Runtime, push: Push, live_digest: str) -> None:
-        self._metrics.book.activate(runtime.compiled.series, now=self._clock())
+        book, now = self._metrics.book, self._clock()
+        book.requests.activate(runtime.compiled.series, now=now)
+        book.calls.activate(runtime.compiled.calls, now=now)
         self.current = runtime
         self.revision = codec.revision(push)
         self._push = push

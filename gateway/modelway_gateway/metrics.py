@@ -15,10 +15,13 @@ from typing import Final
 
 from modelway_contract import names
 from modelway_contract.names import Label
-from modelway_gateway.core.series import Histogram, Series, SeriesBook
+from modelway_gateway.core.budget import RetryBudget
+from modelway_gateway.core.series import Calls, Histogram, Series, SeriesBook
 from modelway_gateway.errors import REFUSAL_CODES, Code
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+ATTEMPTS_TOTAL: Final = "modelway_attempts_total"
+FALLBACKS_TOTAL: Final = "modelway_fallbacks_total"
 OVERHEAD_BUCKETS_SECONDS: Final = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
 _SERIES_PER_SLICE: Final = 64
 _LAG_WINDOW_SWEEPS: Final = 150
@@ -40,6 +43,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self.book = SeriesBook()
+        self.budget = RetryBudget()
         self.overhead = Histogram(OVERHEAD_BUCKETS_SECONDS)
         self.inflight = 0
         self.refusals: dict[Code, int] = dict.fromkeys(REFUSAL_CODES, 0)
@@ -61,7 +65,7 @@ class Metrics:
     def render(self, *, revision: str | None, config_age_seconds: float | None) -> Iterator[bytes]:
         """The text, in slices of a few milliseconds at most."""
         yield "".join(self._process_lines(revision, config_age_seconds)).encode()
-        shown = self.book.shown()
+        shown = self.book.requests.shown()
         labels = [_labels(each) for each in shown]
         yield _head(names.REQUESTS_TOTAL, "counter", "Requests by how they ended, by the arm first chosen.").encode()
         for start in range(0, len(shown), _SERIES_PER_SLICE):
@@ -70,6 +74,21 @@ class Metrics:
                 f'{names.REQUESTS_TOTAL}{{{text},{Label.OUTCOME}="{outcome}"}} {count}\n'
                 for each, text in zip(shown[part], labels[part], strict=True)
                 for outcome, count in each.requests.items()
+            ).encode()
+        yield _head(FALLBACKS_TOTAL, "counter", "Requests that went on to a fallback model, by the arm left.").encode()
+        for start in range(0, len(shown), _SERIES_PER_SLICE):
+            part = slice(start, start + _SERIES_PER_SLICE)
+            yield "".join(
+                f"{FALLBACKS_TOTAL}{{{text}}} {each.fallbacks}\n"
+                for each, text in zip(shown[part], labels[part], strict=True)
+            ).encode()
+        yield _head(ATTEMPTS_TOTAL, "counter", "Upstream calls by how each ended, by the backend asked.").encode()
+        calls = self.book.calls.shown()
+        for start in range(0, len(calls), _SERIES_PER_SLICE):
+            yield "".join(
+                f'{ATTEMPTS_TOTAL}{{{_call_labels(each)},{Label.OUTCOME}="{outcome}"}} {count}\n'
+                for each in calls[start : start + _SERIES_PER_SLICE]
+                for outcome, count in each.ended.items()
             ).encode()
         for name, pick, text in _FAMILIES:
             yield _head(name, "histogram", text).encode()
@@ -87,6 +106,12 @@ class Metrics:
         yield _head("modelway_refusals_total", "counter", "Requests that were sent nowhere, by error code.")
         for code, count in self.refusals.items():
             yield f'modelway_refusals_total{{code="{code}"}} {count}\n'
+        yield _head(
+            "modelway_retries_total", "counter", "Upstream calls that followed a failed one of the same request."
+        )
+        yield f"modelway_retries_total {self.budget.retries_total}\n"
+        yield _head("modelway_retry_budget_exhausted_total", "counter", "Retries that the gateway's budget forbade.")
+        yield f"modelway_retry_budget_exhausted_total {self.budget.exhausted_total}\n"
         yield _head("modelway_config_push_total", "counter", "Pushes of configs by what became of them.")
         for result, count in self.pushes.items():
             yield f'modelway_config_push_total{{result="{result}"}} {count}\n'
@@ -119,11 +144,16 @@ def _escape(value: str) -> str:
     return value.translate(_ESCAPES)
 
 
+_CALL_LABELS: Final = (Label.NAMESPACE, Label.MODEL, Label.VERSION, "backend")
 _LABELS: Final = tuple(label for label in Label if label is not Label.OUTCOME)
 
 
 def _labels(series: Series) -> str:
     return ",".join(f'{name}="{_escape(value)}"' for name, value in zip(_LABELS, series.key, strict=True))
+
+
+def _call_labels(calls: Calls) -> str:
+    return ",".join(f'{name}="{_escape(value)}"' for name, value in zip(_CALL_LABELS, calls.key, strict=True))
 
 
 def _histogram(name: str, labels: str, histogram: Histogram) -> Iterator[str]:

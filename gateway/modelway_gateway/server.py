@@ -156,6 +156,7 @@ class Gateway:
 
     def _sweep(self, now: float) -> None:
         self.metrics.sweep(now, period_seconds=PERIOD_SECONDS)
+        self.metrics.budget.sweep(now)
         for answer in list(self._floor.unopened):
             if isinstance(answer, StreamedAnswer):
                 answer.sweep(now)

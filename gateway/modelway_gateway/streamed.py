@@ -17,6 +17,7 @@ import msgspec
 from modelway_contract.names import Outcome
 from modelway_gateway.answering import Answer
 from modelway_gateway.client.call import Stream
+from modelway_gateway.core.attempts import Step
 from modelway_gateway.core.sse import SseEvent, SseEventTooLargeError, SseSplitter, Tally, has_error, is_done
 from modelway_gateway.errors import AnsweredError, render_last_event
 from modelway_gateway.failures import (
@@ -42,7 +43,9 @@ _MODEL: Final = re.compile(rb'"model"\s*:\s*"(?:[^"\\]|\\.)*"')
 
 
 class StreamedAnswer(Answer):
-    """Sink of one exchange with `stream`."""
+    """Sink of exchanges with `stream`."""
+
+    STREAMED = True
 
     __slots__ = (
         "_commented_at",
@@ -58,27 +61,33 @@ class StreamedAnswer(Answer):
         "_tally",
     )
 
-    def begin(self, head: bytes, body: bytes, *, wanted_model: msgspec.Raw | None) -> None:
-        """Send the request; `wanted_model` is what the chunks' `model` must say, None to leave it."""
-        self._held: list[bytes] = []
-        self._held_bytes = 0
-        self._parts: list[bytes] = []
-        self._is_sse = False
+    def begin(self) -> None:
         self._committed = False
-        self._splitter = SseSplitter()
-        self._tally = Tally()
         self._stream: Stream | None = None
         self._commented_at = self._call.received_at
-        self._model_wanted = b'"model":' + bytes(wanted_model) if wanted_model is not None else None
-        self._model_seen = b""
         self._floor.unopened.add(self)
-        self.attempt(head, body, streamed=True)
+        super().begin()
 
     def sweep(self, now: float) -> None:
         """Keep the client's side alive while there is no content yet; `now` is `loop.time()`."""
         if now - self._commented_at >= OPEN_AFTER_SECONDS:
             self._commented_at = now
             self._open(perf_counter()).write(_KEEP_ALIVE)
+
+    def _prepare(self, wanted_model: msgspec.Raw | None) -> None:
+        self._held: list[bytes] = []
+        self._held_bytes = 0
+        self._parts: list[bytes] = []
+        self._is_sse = False
+        self._splitter = SseSplitter()
+        self._tally = Tally()
+        self._model_wanted = b'"model":' + bytes(wanted_model) if wanted_model is not None else None
+        self._model_seen = b""
+
+    def _take(self, step: Step) -> None:
+        super()._take(step)
+        if self._stream is not None and self._exchange is not None:  # comments have begun the answer already
+            self._stream.on_back_pressure(self._exchange.pause, self._exchange.resume)
 
     # The sink
 
@@ -101,7 +110,7 @@ class StreamedAnswer(Answer):
             self._give_up(self._broken("sent too large an event"))
             return
         if events:
-            self._take(events)
+            self._read(events)
 
     def on_end(self) -> None:
         if self._ended:
@@ -111,13 +120,13 @@ class StreamedAnswer(Answer):
             return
         last = self._splitter.finish()
         if last is not None and last[1] is not None and is_done(last[1]):  # anything else was cut off
-            self._take([(last[0] + b"\n\n", last[1])])
+            self._read([(last[0] + b"\n\n", last[1])])
         if not self._ended:
             self._fail(self._broken("ended the stream before it was complete"))
 
     # From events to the client
 
-    def _take(self, events: list[SseEvent]) -> None:
+    def _read(self, events: list[SseEvent]) -> None:
         out: list[bytes] = []
         done = False
         for raw, data in events:
@@ -129,7 +138,8 @@ class StreamedAnswer(Answer):
                 done = True
                 break
             if has_error(data):
-                self._pass_on(out)
+                if self._content_at:
+                    self._pass_on(out)
                 self._give_up(self._error_in_stream(data))
                 return
             if self._tally.add(data) and not self._content_at:
@@ -166,8 +176,9 @@ class StreamedAnswer(Answer):
         stream.end(b"".join((*self._held, *out)))
         self._held = []
         tokens = self._tally.completion_tokens
-        if self._content_at and tokens > 1:
-            self._series.tpot.observe((now - self._content_at) / (tokens - 1))
+        if self._content_at and tokens > 1 and self._hidden is None:
+            assert self._decision.series is not None
+            self._decision.series.tpot.observe((now - self._content_at) / (tokens - 1))
         self._end(Outcome.SUCCESS)
         if exchange is not None:
             exchange.resume()  # what follows [DONE] is read and dropped, so that the connection can be used again
@@ -219,8 +230,7 @@ class StreamedAnswer(Answer):
         if stream is None:
             super()._answer_error(error)
             return
-        model = self._decision.option.model.public_name if self._decision.option is not None else self._asked
-        decision = self._ticket.decision_id
+        model, decision = self._option.model.public_name, self._ticket.decision_id
         stream.write(render_last_event(error, decision=decision, model=model, created=int(time.time())))
         stream.fail()
 

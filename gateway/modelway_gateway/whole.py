@@ -13,23 +13,23 @@ from modelway_contract.names import Outcome
 from modelway_gateway.answering import JSON_LINE, Answer
 from modelway_gateway.core.body import read_answer
 from modelway_gateway.core.sse import has_error
-from modelway_gateway.failures import MAX_ERROR_BYTES, bad_answer, from_error_in_answer, from_status
+from modelway_gateway.failures import MAX_ERROR_BYTES, bad_answer, from_error_in_answer, from_status, too_large
 from modelway_gateway.upstream.interface import Headers
 
 MAX_ANSWER_BYTES = 32 * 1024 * 1024
 
 
 class WholeAnswer(Answer):
-    """Sink of one exchange without `stream`."""
+    """Sink of exchanges without `stream`."""
+
+    STREAMED = False
 
     __slots__ = ("_head_at", "_parts", "_size", "_wanted_model")
 
-    def begin(self, head: bytes, body: bytes, *, wanted_model: msgspec.Raw | None) -> None:
-        """Send the request; `wanted_model` is what the answer's `model` must say, None to leave it."""
+    def _prepare(self, wanted_model: msgspec.Raw | None) -> None:
         self._parts: list[bytes] = []
         self._size = 0
         self._wanted_model = wanted_model
-        self.attempt(head, body, streamed=False)
 
     def on_head(self, status: int, headers: Headers) -> None:
         self._status = status
@@ -45,7 +45,7 @@ class WholeAnswer(Answer):
         if self._size <= (MAX_ANSWER_BYTES if self._status == 200 else MAX_ERROR_BYTES):
             self._parts.append(data)
         elif self._status == 200:
-            self._give_up(bad_answer(self._offer.backend, "sent too large an answer"))
+            self._give_up(too_large(self._offer.backend))
         else:
             self._give_up(from_status(self._status, self._upstream_headers, b"", self._offer.backend))
 

@@ -189,7 +189,7 @@ def a_runtime(
         secrets or credentials(),
         previous,
         make_origin=lambda backend: object(),  # noqa: ARG005 - unchanged backends are told by identity
-        series=(book or SeriesBook()).get,
+        book=book or SeriesBook(),
     )
     return runtime.with_live(LiveState(splits=splits, endpoints=endpoints), revision="sha256:test")
 

@@ -10,5 +10,5 @@ def load(push: Push) -> Runtime:
     """The push as a gateway runs it; fails where a gateway would refuse it."""
     assert push.base is not None
     assert push.credentials is not None
-    runtime = build(push.base, push.credentials, make_origin=make_origin, series=SeriesBook().get)
+    runtime = build(push.base, push.credentials, make_origin=make_origin, book=SeriesBook())
     return runtime.with_live(push.live.state, revision="sha256:0")

@@ -20,17 +20,17 @@ from modelway_contract.names import Arm
 from modelway_gateway.core.conditions import compile_when
 from modelway_gateway.core.features import Caller
 from modelway_gateway.core.heads import chat_head, complaints, header_line, is_field_value, probe_head
-from modelway_gateway.core.options import CAPABILITIES, option_for, strictest
+from modelway_gateway.core.options import CAPABILITIES, fallback_option, option_for, strictest
 from modelway_gateway.core.route import NameTable
-from modelway_gateway.core.routes import Backend, Model, Option, Policy, Rule, SplitKey, Target
-from modelway_gateway.core.series import Series, SeriesKey
+from modelway_gateway.core.routes import Backend, CountedOption, Fallback, Model, Policy, Rule, SplitKey, Target
+from modelway_gateway.core.series import Calls, CallsKey, Series, SeriesBook, SeriesKey
 from modelway_gateway.errors import ConfigError
 
 OriginMaker = Callable[[config.Backend], object]
 """Makes what the upstream floor calls; a ValueError says why it cannot (its text is shown)."""
-SeriesSource = Callable[[SeriesKey], Series]
 
 _MAX_CONDITION_DEPTH: Final = 8
+_MAX_ATTEMPTS: Final = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -43,6 +43,7 @@ class Compiled:
     callers: dict[str, Caller]
     splits: frozenset[SplitKey]
     series: tuple[Series, ...]
+    calls: tuple[Calls, ...]
     findings: tuple[FindingOnGateway, ...]
     sources: Sources
 
@@ -58,7 +59,7 @@ class Sources:
     origins: dict[str, tuple[object, object]]
     backends: dict[str, tuple[object, Backend]]
     models: dict[str, tuple[object, Model]]
-    direct: dict[tuple[str, str], tuple[object, Option]]
+    direct: dict[tuple[str, str], tuple[object, CountedOption]]
     policies: dict[tuple[str, str], tuple[object, Policy]]
 
 
@@ -72,14 +73,14 @@ class Builder:
         *,
         previous: Compiled | None,
         make_origin: OriginMaker,
-        series: SeriesSource,
+        book: SeriesBook,
     ) -> None:
         self._base = base
         self._credentials = credentials
         self._before = previous.sources if previous is not None else Sources({}, {}, {}, {}, {})
         self._now = Sources({}, {}, {}, {}, {})
         self._make_origin = make_origin
-        self._series = series
+        self._book = book
         self._problems: list[Rejection] = []
         self._findings: list[FindingOnGateway] = []
         self._secrets: dict[str, str] = {}
@@ -122,6 +123,7 @@ class Builder:
                 if target.split is not None
             ),
             series=tuple(series.values()),
+            calls=tuple(each.calls for each in self._backends.values()),
             findings=tuple(self._findings),
             sources=self._now,
         )
@@ -168,7 +170,7 @@ class Builder:
         backends = tuple(
             backend
             for index, each in enumerate(wire.backends)
-            if (backend := self._backend(each, f"{path}.backends[{index}]")) is not None
+            if (backend := self._backend(wire, each, f"{path}.backends[{index}]")) is not None
         )
         if not wire.backends:
             self._reject(path, "no_backend", "a model needs at least one backend")
@@ -200,7 +202,7 @@ class Builder:
         self._models[wire.key] = model
         self._now.models[wire.key] = (source, model)
 
-    def _backend(self, wire: config.Backend, path: str) -> Backend | None:
+    def _backend(self, model: config.Model, wire: config.Backend, path: str) -> Backend | None:
         found = len(self._problems)
         if wire.id in self._backends:
             self._reject(path, "duplicate", "another backend has this id")
@@ -220,7 +222,8 @@ class Builder:
         origin = self._origin(wire, path) if len(self._problems) == found else None
         if origin is None:
             return None
-        source, before = (wire, secret, origin), self._before.backends.get(wire.id)
+        calls = self._book.calls.get(CallsKey(model.namespace, model.name, model.version, wire.name))
+        source, before = (wire, secret, origin, calls), self._before.backends.get(wire.id)
         if before is not None and before[0] == source:
             backend = before[1]
         else:
@@ -235,6 +238,7 @@ class Builder:
                 probe_head=probe_head(wire, secret),
                 upstream_model=msgspec.Raw(msgspec.json.encode(wire.upstream_model)),
                 secret=secret,
+                calls=calls,
             )
         self._backends[wire.id] = backend
         self._now.backends[wire.id] = (source, backend)
@@ -254,7 +258,7 @@ class Builder:
         self._now.origins[wire.id] = (source, origin)
         return origin
 
-    def _direct(self, public: config.PublicName, path: str) -> Option | None:
+    def _direct(self, public: config.PublicName, path: str) -> CountedOption | None:
         model = self._models.get(public.model)
         key = (public.namespace, public.name)
         if model is None:
@@ -266,7 +270,7 @@ class Builder:
         if before is not None and before[0] is model:
             option = before[1]
         else:
-            series = self._series(
+            series = self._book.requests.get(
                 SeriesKey(model.namespace, "", "", "", model.name, model.version, Arm.NONE),
             )
             option = option_for(model, config.Require(), series, series, ())
@@ -287,6 +291,12 @@ class Builder:
             for number, rule in enumerate(wire.rules)
             for index, target in enumerate(rule.targets)
             for field, reference in (("stable", target.stable), ("candidate", target.candidate))
+        )
+        models += tuple(
+            self._model_of(reference, f"{path}.rules[{number}].fallback.models[{index}]")
+            for number, rule in enumerate(wire.rules)
+            if rule.fallback is not None
+            for index, reference in enumerate(rule.fallback.models)
         )
         for number, rule in enumerate(wire.rules):
             self._check_rule(rule, f"{path}.rules[{number}]")
@@ -317,6 +327,8 @@ class Builder:
         for name in rule.require.capabilities:
             if name not in CAPABILITIES:
                 self._reject(f"{path}.require.capabilities", "unknown_capability", "this gateway does not know it")
+        if rule.fallback is not None and not 1 <= rule.fallback.max_attempts <= _MAX_ATTEMPTS:
+            self._reject(f"{path}.fallback.max_attempts", "out_of_range", f"must be 1..{_MAX_ATTEMPTS}")
         if rule.when is not None:
             for message in _condition_complaints(rule.when, 1):
                 self._reject(f"{path}.when", "bad_condition", message)
@@ -344,6 +356,7 @@ class Builder:
         lines += header_line("x-modelway-rule", wire.name)
         targets = tuple(self._compile_target(policy, wire, each, lines) for each in wire.targets if each.weight)
         options = [option for each in targets for option in (each.stable, each.candidate) if option is not None]
+        fallback = wire.fallback or config.Fallback()
         return Rule(
             name=wire.name,
             when=compile_when(wire.when, namespace=policy.namespace) if wire.when is not None else None,
@@ -353,17 +366,23 @@ class Builder:
             has_exclusions=any(each.excluded is not None for each in options),
             sticky=tuple(each.header.lower() if each.header is not None else None for each in wire.sticky),
             salt=f"{policy.namespace}\0{policy.name}\0{wire.name}\0".encode("utf-8", "replace"),
+            fallback=Fallback(
+                options=tuple(fallback_option(self._models[key], wire.require, (lines,)) for key in fallback.models),
+                on_errors=frozenset(fallback.on_errors),
+                max_attempts=fallback.max_attempts,
+            ),
             header_lines=lines,
         )
 
     def _compile_target(self, policy: config.Policy, rule: config.Rule, wire: config.Target, lines: bytes) -> Target:
-        lines += header_line("x-modelway-target", wire.name)
+        own = header_line("x-modelway-target", wire.name)
+        lines += own
 
-        def option_of(key: str, arm: Arm) -> Option:
+        def option_of(key: str, arm: Arm) -> CountedOption:
             model = self._models[key]
             labels = SeriesKey(policy.namespace, policy.name, rule.name, wire.name, model.name, model.version, Arm.NONE)
-            apart = self._series(labels)
-            series = self._series(labels._replace(arm=arm)) if arm is not Arm.NONE else apart
+            apart = self._book.requests.get(labels)
+            series = self._book.requests.get(labels._replace(arm=arm)) if arm is not Arm.NONE else apart
             return option_for(model, rule.require, series, apart, (lines,))
 
         rollout = wire.rollout_id or ""
@@ -375,6 +394,7 @@ class Builder:
             candidate=option_of(wire.candidate, Arm.CANDIDATE) if wire.candidate is not None else None,
             split=SplitKey(policy.namespace, policy.name, rule.name, wire.name, rollout) if has_candidate else None,
             salt=f"{rollout}\0".encode("utf-8", "replace"),
+            header_line=own,
         )
 
 

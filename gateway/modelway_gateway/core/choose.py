@@ -13,16 +13,18 @@ from hashlib import blake2b
 from itertools import accumulate
 from typing import Final
 
+from modelway_contract.config import RetryOn
 from modelway_contract.names import Arm
 from modelway_gateway.core.features import Question
-from modelway_gateway.core.records import Decision, Exclusion, Reason, Refusal
-from modelway_gateway.core.routes import NO_LIMIT, Limits, Offer, Option, Policy, Rule, Target
-from modelway_gateway.core.runtime import FULL_SHARE, Address, Runtime
+from modelway_gateway.core.places import PLACE_BITS, exceeded, excludes, first_fallback, pick_place
+from modelway_gateway.core.records import Decision, Exclusion, Refusal
+from modelway_gateway.core.routes import CountedOption, Policy, Rule, Target
+from modelway_gateway.core.runtime import FULL_SHARE, Runtime
 
-DRAW_BITS: Final = 160
-"""A draw is a uniform integer of so many bits: 40 each for target, arm, backend and address."""
+_PART_BITS: Final = 40
+DRAW_BITS: Final = 2 * _PART_BITS + PLACE_BITS
+"""A draw is a uniform integer of so many bits: 40 each for target and arm, and then those of a place."""
 
-_PART_BITS: Final = DRAW_BITS // 4
 _PART: Final = 1 << _PART_BITS
 _MASK: Final = _PART - 1
 
@@ -32,7 +34,7 @@ def choose(runtime: Runtime, question: Question, draw: int) -> Decision:
     found = runtime.names.find(question.namespace, question.model)
     if found is None:
         return Decision(refusal=Refusal.MODEL_NOT_FOUND)
-    if isinstance(found, Option):
+    if isinstance(found, CountedOption):
         return _direct(runtime, found, question, draw)
     for rule in found.rules:
         if rule.when is None or rule.when(question):
@@ -45,21 +47,22 @@ def arm_bucket(salt: bytes, key: bytes) -> int:
     return _hash(salt, key) % FULL_SHARE
 
 
-def _direct(runtime: Runtime, option: Option, question: Question, draw: int) -> Decision:
-    reason = _excludes(option, question)
+def _direct(runtime: Runtime, option: CountedOption, question: Question, draw: int) -> Decision:
+    reason = excludes(option, question)
     if reason is not None:
         exclusions = (Exclusion("", option.model.key, reason),)
         return Decision(exclusions=exclusions, refusal=Refusal.NO_ELIGIBLE_MODEL)
-    offer, address = _pick_offer(runtime, option, draw)
-    refusal = Refusal.NO_ENDPOINTS if offer is None else None
-    return Decision(option=option, offer=offer, address=address, series=option.series, refusal=refusal)
+    place = pick_place(runtime, option, draw >> 2 * _PART_BITS)
+    if place is None:
+        return Decision(option=option, series=option.series, refusal=Refusal.NO_ENDPOINTS)
+    return Decision(option=option, offer=place[0], address=place[1], series=option.series)
 
 
 def _by_rule(runtime: Runtime, policy: Policy, rule: Rule, question: Question, draw: int) -> Decision:
     key = _sticky_key(rule, question) if rule.sticky else None
     exclusions: tuple[Exclusion, ...] = ()
     targets: Sequence[Target] = rule.targets
-    if not rule.has_exclusions and _exceeded(rule.limits, question) is None:
+    if not rule.has_exclusions and exceeded(rule.limits, question) is None:
         cumulative: Sequence[int] = rule.cumulative
     else:
         targets, exclusions = _eligible(runtime, rule, question, key, draw)
@@ -82,19 +85,30 @@ def _by_rule(runtime: Runtime, policy: Policy, rule: Rule, question: Question, d
         elif target.stable.model.key in excluded:
             option = target.candidate
             series = option.series_apart
-    offer, address = _pick_offer(runtime, option, draw)
-    return Decision(
-        policy=policy,
-        rule=rule,
-        target=target,
-        option=option,
-        offer=offer,
-        address=address,
-        arm=arm,
-        series=series,
-        exclusions=exclusions,
-        refusal=Refusal.NO_ENDPOINTS if offer is None else None,
+    place_draw = draw >> 2 * _PART_BITS
+    place = pick_place(runtime, option, place_draw)
+    decision = Decision(
+        policy=policy, rule=rule, target=target, option=option, arm=arm, series=series, exclusions=exclusions
     )
+    if place is not None:
+        decision.offer, decision.address = place
+    else:
+        _skip(runtime, rule, decision, question, place_draw)
+    return decision
+
+
+def _skip(runtime: Runtime, rule: Rule, decision: Decision, question: Question, draw: int) -> None:
+    """The model that was chosen has nobody to ask: the rule's fallback, as after a failed connection, or nothing."""
+    fallback = rule.fallback
+    others = [each for each in fallback.options if decision.option is None or each.model is not decision.option.model]
+    found = None
+    if RetryOn.CONNECT_ERROR in fallback.on_errors:
+        found = first_fallback(runtime, question, others, draw)
+    if found is None:
+        decision.refusal = Refusal.NO_ENDPOINTS
+    else:
+        decision.skipped = decision.option
+        decision.option, (decision.offer, decision.address) = found
 
 
 def _eligible(
@@ -104,12 +118,12 @@ def _eligible(
     targets: list[Target] = []
     exclusions: list[Exclusion] = []
     for target in rule.targets:
-        stable_reason = _excludes(target.stable, question)
+        stable_reason = excludes(target.stable, question)
         serves = stable_reason is None
         if stable_reason is not None:
             exclusions.append(Exclusion(target.name, target.stable.model.key, stable_reason))
         if target.candidate is not None:
-            reason = _excludes(target.candidate, question)
+            reason = excludes(target.candidate, question)
             if reason is not None:
                 exclusions.append(Exclusion(target.name, target.candidate.model.key, reason))
             elif not serves:
@@ -139,44 +153,4 @@ def _sticky_key(rule: Rule, question: Question) -> bytes | None:
                 return value.encode("utf-8", "surrogateescape")
         elif question.caller is not None:
             return f"{question.caller.namespace}/{question.caller.name}".encode()
-    return None
-
-
-def _pick_offer(runtime: Runtime, option: Option, draw: int) -> tuple[Offer | None, Address | None]:
-    """One backend by weight, of those that have an address; and one of its addresses."""
-    offers, cumulative = option.offers, option.cumulative
-    if len(offers) == 1:
-        offer = offers[0]
-    else:
-        here = [each for each in offers if not each.backend.discovered or each.backend.id in runtime.addresses]
-        if not here:
-            return None, None
-        if len(here) != len(offers):
-            cumulative = tuple(accumulate(each.backend.weight for each in here))
-        point = (draw >> 2 * _PART_BITS & _MASK) * cumulative[-1] >> _PART_BITS
-        offer = here[bisect_right(cumulative, point)]
-    if not offer.backend.discovered:
-        return offer, None
-    addresses = runtime.addresses.get(offer.backend.id)
-    if addresses is None:
-        return None, None
-    return offer, addresses[(draw >> 3 * _PART_BITS) * len(addresses) >> _PART_BITS]
-
-
-def _excludes(option: Option, question: Question) -> Reason | None:
-    """Why this model cannot serve this request here."""
-    return option.excluded or _exceeded(option.limits, question)
-
-
-def _exceeded(limits: Limits, question: Question) -> Reason | None:
-    if not limits.images and question.needs_images:
-        return Reason.IMAGES
-    if not limits.tools and question.needs_tools:
-        return Reason.TOOLS
-    if not limits.json_schema and question.needs_json_schema:
-        return Reason.JSON_SCHEMA
-    if limits.output_tokens != NO_LIMIT and question.output_tokens > limits.output_tokens:
-        return Reason.MAX_OUTPUT_TOKENS
-    if limits.total_tokens != NO_LIMIT and question.input_tokens + question.output_tokens > limits.total_tokens:
-        return Reason.CONTEXT_WINDOW
     return None

@@ -84,6 +84,11 @@ class Question:
         """Estimated by `BYTES_PER_TOKEN`; 0 where images make the size meaningless."""
         return 0 if self.needs_images else len(self.body) // BYTES_PER_TOKEN
 
+    def fits(self, total_tokens: int) -> bool:
+        """Whether prompt and answer together keep this limit. No token is shorter than a byte, so most need no look."""
+        left = total_tokens - self.output_tokens
+        return len(self.body) <= left or self.input_tokens <= left
+
     @property
     def output_tokens(self) -> int:
         """What the client asked for at most; 0 when it did not say."""

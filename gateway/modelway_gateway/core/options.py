@@ -6,13 +6,13 @@ The rule: whatever can be known without a request is decided here, once, when a 
 from __future__ import annotations
 
 from itertools import accumulate
-from typing import Final
+from typing import Any, Final
 
 from modelway_contract import config
 from modelway_contract.config import TrafficState
 from modelway_gateway.core.heads import header_line
 from modelway_gateway.core.records import Reason
-from modelway_gateway.core.routes import NO_LIMIT, Limits, Model, Offer, Option
+from modelway_gateway.core.routes import NO_LIMIT, CountedOption, Limits, Model, Offer, Option
 from modelway_gateway.core.series import Series
 
 CAPABILITIES: Final = {
@@ -26,32 +26,39 @@ _RETENTION_RANK: Final = {config.Retention.NONE: 0, config.Retention.LIMITED: 1,
 
 def option_for(
     model: Model, require: config.Require, series: Series, apart: Series, lines: tuple[bytes, ...]
-) -> Option:
+) -> CountedOption:
     """This model under these requirements; `lines` are the answer's headers that tell of the place."""
+    return CountedOption(**_fields(model, require, lines), series=series, series_apart=apart)
+
+
+def fallback_option(model: Model, require: config.Require, lines: tuple[bytes, ...]) -> Option:
+    """The same where nothing is counted in the model's name."""
+    return Option(**_fields(model, require, lines))
+
+
+def _fields(model: Model, require: config.Require, lines: tuple[bytes, ...]) -> dict[str, Any]:
     allowed = [
         each for each in model.backends if not require.jurisdictions or each.jurisdiction in require.jurisdictions
     ]
     weighted = [each for each in allowed if each.weight]
     own = header_line("x-modelway-model", model.public_name)
     can = model.capabilities
-    return Option(
-        model=model,
-        offers=tuple(
+    return {
+        "model": model,
+        "offers": tuple(
             Offer(each, b"".join((own, header_line("x-modelway-backend", each.name), *lines))) for each in weighted
         ),
-        cumulative=tuple(accumulate(each.weight for each in weighted)),
-        header_lines=own + b"".join(lines),
-        excluded=_exclusion(model, require, allowed=bool(allowed), weighted=bool(weighted)),
-        limits=Limits(
+        "cumulative": tuple(accumulate(each.weight for each in weighted)),
+        "header_lines": own + b"".join(lines),
+        "excluded": _exclusion(model, require, allowed=bool(allowed), weighted=bool(weighted)),
+        "limits": Limits(
             tools=can.tools is not False,
             images="Image" in can.input,
             json_schema=can.json_schema is not False,
             output_tokens=NO_LIMIT if can.max_output_tokens is None else can.max_output_tokens,
             total_tokens=NO_LIMIT if can.context_window is None else can.context_window,
         ),
-        series=series,
-        series_apart=apart,
-    )
+    }
 
 
 def strictest(limits: list[Limits]) -> Limits:

@@ -53,10 +53,23 @@ class Decision:
     """The route of one request, or why it has none. `offer` is None exactly when `refusal` is not.
 
     `address` is one endpoint of a backend that is discovered; without it the backend's host is resolved.
-    `series` is None while nobody is to be held responsible: before a target was chosen.
+    `series` is None while nobody is to be held responsible: before a target was chosen. `skipped` is the model first
+    chosen where it has nobody to ask, and `option` a fallback; `arm` and `series` are those of the first one always.
     """
 
-    __slots__ = ("address", "arm", "exclusions", "offer", "option", "policy", "refusal", "rule", "series", "target")
+    __slots__ = (
+        "address",
+        "arm",
+        "exclusions",
+        "offer",
+        "option",
+        "policy",
+        "refusal",
+        "rule",
+        "series",
+        "skipped",
+        "target",
+    )
 
     def __init__(
         self,
@@ -82,6 +95,7 @@ class Decision:
         self.series = series
         self.exclusions = exclusions
         self.refusal = refusal
+        self.skipped: Option | None = None
 
 
 def summarise(exclusions: tuple[Exclusion, ...]) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from modelway_contract import config
-from modelway_gateway.core.routes import Option, Policy
+from modelway_gateway.core.routes import CountedOption, Policy
 
 MAX_NAME_LENGTH: Final = 256
 _MEMO_SIZE: Final = 4096
@@ -45,7 +45,7 @@ class _Namespace:
     def __init__(self) -> None:
         self.exact: dict[str, Policy] = {}
         self.globs: list[tuple[Glob, Policy]] = []
-        self.models: dict[str, tuple[config.PublicName, Option]] = {}
+        self.models: dict[str, tuple[config.PublicName, CountedOption]] = {}
 
     def find_policy(self, name: str) -> Policy | None:
         policy = self.exact.get(name)
@@ -64,11 +64,11 @@ class NameTable:
         *,
         shared: Sequence[str],
         policies: Iterable[tuple[config.Policy, Policy]],
-        models: Iterable[tuple[config.PublicName, Option]],
+        models: Iterable[tuple[config.PublicName, CountedOption]],
     ) -> None:
         self._shared = tuple(dict.fromkeys(shared))
         self._namespaces: dict[str, _Namespace] = {}
-        self._memo: dict[tuple[str, str], Policy | Option | None] = {}
+        self._memo: dict[tuple[str, str], Policy | CountedOption | None] = {}
         globs: dict[str, list[tuple[int, int, Glob, Policy]]] = {}
         for order, (wire, policy) in enumerate(policies):
             for pattern in wire.models:
@@ -89,7 +89,7 @@ class NameTable:
         names = dict.fromkeys((namespace, *self._shared))
         return [self._namespaces[name] for name in names if name in self._namespaces]
 
-    def find(self, namespace: str, name: str) -> Policy | Option | None:
+    def find(self, namespace: str, name: str) -> Policy | CountedOption | None:
         """The policy that answers for this name, else the model of this name that may be called directly."""
         key = (namespace, name)
         try:
@@ -102,7 +102,7 @@ class NameTable:
             self._memo[key] = found
         return found
 
-    def _search(self, namespace: str, name: str) -> Policy | Option | None:
+    def _search(self, namespace: str, name: str) -> Policy | CountedOption | None:
         places = self._places(namespace)
         for place in places:
             policy = place.find_policy(name)

@@ -14,7 +14,7 @@ import msgspec
 from modelway_contract import config
 from modelway_gateway.core.conditions import Predicate
 from modelway_gateway.core.records import Reason
-from modelway_gateway.core.series import Series
+from modelway_gateway.core.series import Calls, Series
 
 NO_LIMIT: Final = 2**63
 
@@ -37,6 +37,8 @@ class Backend:
     upstream_model: msgspec.Raw
     secret: str | None
     """To be taken out of whatever an upstream says."""
+    calls: Calls
+    """Counts what became of each call to it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -88,6 +90,12 @@ class Option:
     excluded: Reason | None
     """Why it can never serve here, whatever the request."""
     limits: Limits
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class CountedOption(Option):
+    """One that requests are given to first, so that how they end is counted in its name. A fallback's is not."""
+
     series: Series
     """Counts what it serves in its arm."""
     series_apart: Series
@@ -110,12 +118,32 @@ class Target:
 
     name: str
     weight: int
-    stable: Option
-    candidate: Option | None
+    stable: CountedOption
+    candidate: CountedOption | None
     split: SplitKey | None
     """Key of the candidate's share in `Runtime.shares`."""
     salt: bytes
     """What the arm is hashed with: the rollout's id."""
+    header_line: bytes
+    """For answers of fallback models, which know of no target."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Fallback:
+    """Where requests of a rule go on, and how often they are sent in all."""
+
+    options: tuple[Option, ...]
+    on_errors: frozenset[config.RetryOn]
+    max_attempts: int
+
+
+def _no_fallback() -> Fallback:
+    wire = config.Fallback()
+    return Fallback(options=(), on_errors=frozenset(), max_attempts=wire.max_attempts)
+
+
+NO_FALLBACK: Final = _no_fallback()
+"""Of rules without one, and of models called by their own name: other places of the same model are still tried."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -133,6 +161,7 @@ class Rule:
     sticky: tuple[str | None, ...]
     """Names of headers, None for the client; the first that the request has is the key."""
     salt: bytes
+    fallback: Fallback
     header_lines: bytes
     """For answers to requests that none of its targets may serve."""
 

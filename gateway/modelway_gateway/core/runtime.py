@@ -12,11 +12,12 @@ from dataclasses import dataclass, field, replace
 
 from modelway_contract import config
 from modelway_contract.config import FindingOnGateway, LiveState, Rejection
-from modelway_gateway.core.build import Builder, Compiled, OriginMaker, SeriesSource
+from modelway_gateway.core.build import Builder, Compiled, OriginMaker
 from modelway_gateway.core.features import Caller
 from modelway_gateway.core.heads import header_line
 from modelway_gateway.core.route import NameTable
 from modelway_gateway.core.routes import SplitKey
+from modelway_gateway.core.series import SeriesBook
 from modelway_gateway.errors import ConfigError
 
 Address = tuple[str, int]
@@ -100,13 +101,13 @@ def build(
     previous: Runtime | None = None,
     *,
     make_origin: OriginMaker,
-    series: SeriesSource,
+    book: SeriesBook,
 ) -> Runtime:
     """Compile base and credentials; every candidate's share is 0 until `with_live`.
 
     Raises ConfigError with all that is wrong. Objects that did not change are those of `previous`.
     """
-    steps = build_in_steps(base, credentials, previous, make_origin=make_origin, series=series)
+    steps = build_in_steps(base, credentials, previous, make_origin=make_origin, book=book)
     while True:
         try:
             next(steps)
@@ -121,7 +122,7 @@ def build_in_steps(
     previous: Runtime | None = None,
     *,
     make_origin: OriginMaker,
-    series: SeriesSource,
+    book: SeriesBook,
 ) -> Generator[None, None, Runtime]:
     """The same in small steps, so that a large config does not hold up the requests of the running one."""
     builder = Builder(
@@ -129,7 +130,7 @@ def build_in_steps(
         credentials,
         previous=previous.compiled if previous is not None else None,
         make_origin=make_origin,
-        series=series,
+        book=book,
     )
     compiled = yield from builder.build()
     return Runtime(

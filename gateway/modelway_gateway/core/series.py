@@ -6,8 +6,8 @@ The rule: a series lives as long as some config names it, and `KEEP_SECONDS` lon
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable
-from typing import Final, NamedTuple
+from collections.abc import Callable, Iterable
+from typing import Final, Generic, NamedTuple, TypeVar
 
 from modelway_contract.names import (
     DURATION_BUCKETS_SECONDS,
@@ -51,11 +51,13 @@ class Histogram:
 class Series:
     """What is counted for one (policy, rule, target, model, version, arm)."""
 
-    __slots__ = ("duration", "key", "requests", "tpot", "ttft")
+    __slots__ = ("duration", "fallbacks", "key", "requests", "tpot", "ttft")
 
     def __init__(self, key: SeriesKey) -> None:
         self.key = key
         self.requests: dict[Outcome, int] = dict.fromkeys(Outcome, 0)
+        self.fallbacks = 0
+        """Requests given to it that went on to a fallback model."""
         self.ttft = Histogram(TTFT_BUCKETS_SECONDS)
         self.tpot = Histogram(TPOT_BUCKETS_SECONDS)
         self.duration = Histogram(DURATION_BUCKETS_SECONDS)
@@ -65,23 +67,52 @@ class Series:
         self.requests[outcome] += 1
 
 
-class SeriesBook:
-    """All series by their labels. `get` while building, `activate` when what was built goes live."""
+class CallsKey(NamedTuple):
+    """The labels of what is counted for one backend."""
 
-    def __init__(self) -> None:
-        self._known: dict[SeriesKey, Series] = {}
-        self._shown: dict[SeriesKey, float | None] = {}  # value: since when no config names it
+    namespace: str
+    model: str
+    version: str
+    backend: str
 
-    def get(self, key: SeriesKey) -> Series:
-        """The series of these labels, the same object each time. Not shown before it is activated."""
-        series = self._known.get(key)
-        if series is None:
-            series = self._known[key] = Series(key)
-        return series
 
-    def activate(self, series: Iterable[Series], *, now: float) -> None:
+class Calls:
+    """Upstream calls to one backend by how each ended; what retries and fallbacks hide is seen here."""
+
+    __slots__ = ("ended", "key")
+
+    def __init__(self, key: CallsKey) -> None:
+        self.key = key
+        self.ended: dict[Outcome, int] = dict.fromkeys(Outcome, 0)
+
+    def count(self, outcome: Outcome) -> None:
+        """Count a call, once, at its end."""
+        self.ended[outcome] += 1
+
+
+_Key = TypeVar("_Key", SeriesKey, CallsKey)
+_Counted = TypeVar("_Counted", Series, Calls)
+
+
+class Shelf(Generic[_Key, _Counted]):
+    """All objects of one kind by their labels. `get` while building, `activate` when what was built goes live."""
+
+    def __init__(self, make: Callable[[_Key], _Counted], key_of: Callable[[_Counted], _Key]) -> None:
+        self._make: Callable[[_Key], _Counted] = make
+        self._key_of: Callable[[_Counted], _Key] = key_of
+        self._known: dict[_Key, _Counted] = {}
+        self._shown: dict[_Key, float | None] = {}  # value: since when no config names it
+
+    def get(self, key: _Key) -> _Counted:
+        """The object of these labels, the same one each time. Not shown before it is activated."""
+        counted = self._known.get(key)
+        if counted is None:
+            counted = self._known[key] = self._make(key)
+        return counted
+
+    def activate(self, counted: Iterable[_Counted], *, now: float) -> None:
         """Show these; forget what was got for a config that never went live; begin to retire all others."""
-        live = {each.key for each in series}
+        live = {self._key_of(each) for each in counted}
         for key in live:
             self._shown[key] = None
         for key, gone_since in self._shown.items():
@@ -97,6 +128,19 @@ class SeriesBook:
             del self._shown[key]
             self._known.pop(key, None)
 
-    def shown(self) -> list[Series]:
+    def shown(self) -> list[_Counted]:
         """What `/metrics` shows."""
         return [self._known[key] for key in self._shown]
+
+
+class SeriesBook:
+    """Everything that is counted by labels from the config."""
+
+    def __init__(self) -> None:
+        self.requests: Shelf[SeriesKey, Series] = Shelf(Series, lambda each: each.key)
+        self.calls: Shelf[CallsKey, Calls] = Shelf(Calls, lambda each: each.key)
+
+    def retire(self, *, now: float) -> None:
+        """Drop what no config has named for `KEEP_SECONDS`."""
+        self.requests.retire(now=now)
+        self.calls.retire(now=now)

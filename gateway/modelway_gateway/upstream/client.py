@@ -53,11 +53,13 @@ class UpstreamClient:
         sink: Sink,
         *,
         streamed: bool = True,
+        total_seconds: float | None = None,
     ) -> Exchange:
         """Send `head` (with its blank line) and `body`; the sink hears of the answer.
 
         `address` is one endpoint of a Service; without it the origin's host is resolved. The method must not be HEAD.
         The first-token time-out is for `streamed` answers: another one begins only when all of it has been made.
+        `total_seconds` is for a call that may take less than the origin says in all.
         """
         exchange = LiveExchange(
             owner=self,
@@ -68,6 +70,7 @@ class UpstreamClient:
             body=body,
             sink=sink,
             streamed=streamed,
+            total_seconds=total_seconds,
         )
         self._exchanges.add(exchange)
         pool = self._pools.get((origin, address))

@@ -40,6 +40,7 @@ class LiveExchange:
         "_resent",
         "_started_at",
         "_streamed",
+        "_total_seconds",
         "address",
         "body",
         "check_at",
@@ -67,6 +68,7 @@ class LiveExchange:
         body: bytes,
         sink: Sink,
         streamed: bool,
+        total_seconds: float | None,
     ) -> None:
         now = loop.time()
         self._owner = owner
@@ -88,6 +90,8 @@ class LiveExchange:
         self._started_at = now
         self._content = False
         self._streamed = streamed
+        total = origin.timeouts.total_seconds
+        self._total_seconds = total if total_seconds is None else min(total, total_seconds)
         self._paused = False
         self._resent = False
         self._ended = False
@@ -176,13 +180,13 @@ class LiveExchange:
         elif not self._content and self._streamed:
             kind, since, seconds = FailureKind.FIRST_TOKEN_TIMEOUT, self.sent_at, limits.first_token_seconds
         elif not self._content:  # a whole answer begins when all of it has been made
-            kind, since, seconds = FailureKind.TOTAL_TIMEOUT, self._started_at, limits.total_seconds
+            kind, since, seconds = FailureKind.TOTAL_TIMEOUT, self._started_at, self._total_seconds
         elif not self._paused:
             kind, since, seconds = FailureKind.IDLE_TIMEOUT, self.last_data_at, limits.idle_seconds
         else:
-            kind, since, seconds = FailureKind.TOTAL_TIMEOUT, self._started_at, limits.total_seconds
-        if since + seconds > self._started_at + limits.total_seconds:
-            kind, since, seconds = FailureKind.TOTAL_TIMEOUT, self._started_at, limits.total_seconds
+            kind, since, seconds = FailureKind.TOTAL_TIMEOUT, self._started_at, self._total_seconds
+        if since + seconds > self._started_at + self._total_seconds:
+            kind, since, seconds = FailureKind.TOTAL_TIMEOUT, self._started_at, self._total_seconds
         if since + seconds <= now:
             self.fail(kind, _OVERDUE[kind].format(seconds))
         else:

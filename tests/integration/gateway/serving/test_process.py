@@ -105,7 +105,9 @@ async def test_f57_at_the_deadline_a_stream_ends_with_an_error_that_says_why() -
             draining = asyncio.create_task(harness.gateway.drain())
             last = await got.content.readuntil(b"\n\n")
             await draining
-        series = [each.requests for each in harness.gateway.metrics.book.shown() if any(each.requests.values())]
+        series = [
+            each.requests for each in harness.gateway.metrics.book.requests.shown() if any(each.requests.values())
+        ]
 
     assert json.loads(last[6:])["error"]["code"] == "shutting_down"
     assert [{outcome: count for outcome, count in each.items() if count} for each in series] == [{"client_cancel": 1}]

@@ -84,7 +84,8 @@ async def test_the_sdk_reads_headers_of_the_route(harness: Harness) -> None:
     }
     revision, decision, overhead = shown.pop("revision"), shown.pop("decision"), shown.pop("overhead-ms")
     assert shown == {
-        "model": "llama", "backend": "main", "policy": "chat", "rule": "default", "target": "main", "attempts": "1"
+        "model": "llama", "backend": "main", "policy": "chat", "rule": "default", "target": "main", "attempts": "1",
+        "fallbacks": "0",
     }  # fmt: skip
     assert revision == harness.gateway.live.revision
     assert decision

@@ -82,7 +82,7 @@ async def test_an_error_before_the_first_content_is_a_clean_error() -> None:
         error = (await got.json())["error"]
 
         assert (got.status, error["code"]) == (502, "upstream_error")
-        assert got.headers["x-should-retry"] == "true"
+        assert (got.headers["x-should-retry"], got.headers["x-modelway-attempts"]) == ("false", "3")
         assert "boom" not in error["message"]
         assert await harness.requests() == {"upstream_error": 1}
 
@@ -176,7 +176,7 @@ async def test_no_more_is_held_back_than_the_limit(count: int, size: int) -> Non
 async def test_a_model_that_thinks_long_keeps_the_client_waiting_with_comments(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The answer has begun, but nothing is committed: an error is told in the stream, of the version first chosen."""
+    """The answer has begun, but nothing is committed: an error is tried again, and then told in the stream."""
     monkeypatch.setattr(streamed, "OPEN_AFTER_SECONDS", 0.2)
     events: asyncio.Queue[bytes] = asyncio.Queue()
 
@@ -186,6 +186,8 @@ async def test_a_model_that_thinks_long_keeps_the_client_waiting_with_comments(
             await peer.send(SSE_HEAD, chunked(chunk()))
             while data := await events.get():
                 await peer.send(chunked(data))
+                if data is ERROR:
+                    return
             await peer.send(END)
 
     async with one_upstream(script) as (harness, _):

@@ -107,6 +107,7 @@ def tell(pieces: list[bytes]) -> tuple[list[object], bool]:
         body=b"",
         sink=sink,
         streamed=True,
+        total_seconds=None,
     )
     connection.start(exchange, reused=False)
     for piece in pieces:

@@ -403,4 +403,4 @@ SECRETS = st.builds(
 def test_f31_whatever_is_pushed_either_runs_or_is_refused(base: Base, secrets: Credentials) -> None:
     """The loader raises nothing but its own error."""
     with suppress(ConfigError):
-        build(base, secrets, make_origin=make_origin, series=SeriesBook().get)
+        build(base, secrets, make_origin=make_origin, book=SeriesBook())

@@ -13,7 +13,7 @@ OTHER = KEY._replace(version="v2")
 
 def test_every_outcome_is_there_at_0_before_any_request() -> None:
     """Otherwise `increase()` misses the first failures of a new series."""
-    book = SeriesBook()
+    book = SeriesBook().requests
     book.activate([book.get(KEY)], now=0)
 
     assert [each.requests for each in book.shown()] == [dict.fromkeys(Outcome, 0)]
@@ -21,7 +21,7 @@ def test_every_outcome_is_there_at_0_before_any_request() -> None:
 
 def test_a_new_config_resets_nothing_that_stays() -> None:
     """The same labels are the same counter, over any number of swaps."""
-    book = SeriesBook()
+    book = SeriesBook().requests
     series = book.get(KEY)
     book.activate([series], now=0)
     series.count(Outcome.SUCCESS)
@@ -34,7 +34,7 @@ def test_a_new_config_resets_nothing_that_stays() -> None:
 
 def test_a_series_outlives_its_last_config_for_a_while() -> None:
     """Long enough to be scraped, not for ever; coming back in time, it goes on counting."""
-    book = SeriesBook()
+    book = SeriesBook().requests
     series = book.get(KEY)
     book.activate([series], now=0)
     book.activate([book.get(OTHER)], now=100)
@@ -51,7 +51,7 @@ def test_a_series_outlives_its_last_config_for_a_while() -> None:
 
 def test_a_config_that_never_went_live_leaves_no_series() -> None:
     """Building alone shows nothing."""
-    book = SeriesBook()
+    book = SeriesBook().requests
     book.get(OTHER)
     book.activate([book.get(KEY)], now=0)
 
