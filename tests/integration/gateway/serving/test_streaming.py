@@ -198,7 +198,8 @@ async def test_a_model_that_thinks_long_keeps_the_client_waiting_with_comments(
             rest = await got.content.read()
         async with harness.chat(asking_for_a_stream()) as got:
             await got.content.readuntil(b"\n\n")
-            events.put_nowait(ERROR)
+            for _ in range(3):
+                events.put_nowait(ERROR)
             with pytest.raises(aiohttp.ClientPayloadError):
                 await got.content.read()
         outcomes = await harness.requests()
