@@ -6,6 +6,7 @@ from typing import Annotated, Final
 import typer
 
 from modelway_cli.errors import UsageError
+from modelway_contract.config import Priority
 
 CLUSTER: Final = "In the cluster"
 
@@ -31,6 +32,12 @@ def create(
     ] = None,
     groups: Annotated[str, typer.Option(metavar="A,B", help="Groups that rules may ask for.", show_default=False)] = "",
     tier: Annotated[str | None, typer.Option(help="Tier that rules may ask for.", show_default=False)] = None,
+    priority: Annotated[
+        Priority | None, typer.Option(help="How urgent the client's requests are.", show_default="Standard")
+    ] = None,
+    chooses_priority: Annotated[
+        bool, typer.Option("--chooses-priority", help="Let a request name another priority, in x-priority.")
+    ] = False,
     apply: Annotated[
         bool, typer.Option("--apply", help="Create the Secret and print the key alone.", rich_help_panel=CLUSTER)
     ] = False,
@@ -59,6 +66,8 @@ def create(
     The same as a manifest, with what rules may ask for:
       modelway client create search -n team-a --groups eu,batch \\
         --tier gold > search.yaml
+    A client for nightly jobs, whose requests may wait:
+      modelway client create nightly -n team-a --priority Batch --apply
     """  # noqa: D301 - \b is typer's mark for lines to keep
     import sys
 
@@ -69,7 +78,14 @@ def create(
 
     if not apply and (kubeconfig is not None or context is not None):
         raise UsageError("--kubeconfig and --context need --apply; without it nothing is sent anywhere")
-    client = NewClient(name=name, namespace=namespace, groups=parse_groups(groups), tier=tier)
+    client = NewClient(
+        name=name,
+        namespace=namespace,
+        groups=parse_groups(groups),
+        tier=tier,
+        priority=priority,
+        chooses_priority=chooses_priority,
+    )
     key = new_key()
     manifest = secret_manifest(client, key)
     if apply:

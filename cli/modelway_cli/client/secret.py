@@ -10,9 +10,12 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from modelway_cli.errors import UsageError
+from modelway_contract.config import Priority
 from modelway_contract.names import (
+    CHOOSES_PRIORITY_ANNOTATION,
     CLIENT_KEY_FIELD,
     GROUPS_ANNOTATION,
+    PRIORITY_ANNOTATION,
     SECRET_LABEL,
     TIER_ANNOTATION,
     SecretUse,
@@ -36,6 +39,9 @@ class NewClient:
     """None: wherever the manifest is applied."""
     groups: tuple[str, ...] = ()
     tier: str | None = None
+    priority: Priority | None = None
+    """None: nothing is said, which means Standard."""
+    chooses_priority: bool = False
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
@@ -67,6 +73,10 @@ def secret_manifest(client: NewClient, key: str) -> dict[str, Any]:
         annotations[GROUPS_ANNOTATION] = ",".join(client.groups)
     if client.tier is not None:
         annotations[TIER_ANNOTATION] = client.tier
+    if client.priority is not None:
+        annotations[PRIORITY_ANNOTATION] = client.priority.value
+    if client.chooses_priority:
+        annotations[CHOOSES_PRIORITY_ANNOTATION] = "true"
     metadata: dict[str, Any] = {"name": client.name}
     if client.namespace is not None:
         metadata["namespace"] = client.namespace

@@ -6,6 +6,7 @@ import pytest
 
 from modelway_cli.client.secret import NewClient, new_key, parse_groups, secret_manifest
 from modelway_cli.errors import UsageError
+from modelway_contract.config import Priority
 from modelway_operator.core.compile.clients import compile_clients
 from modelway_operator.core.snapshot import ObjectKey, Secret
 
@@ -44,6 +45,17 @@ def test_what_was_not_asked_for_is_not_there() -> None:
     metadata = secret_manifest(NewClient(name="search"), "mw-key")["metadata"]
 
     assert {"name": "search", "labels": {"modelway.dev/secret": "client"}} == metadata
+
+
+def test_a_priority_and_the_right_to_choose_another_are_said_in_annotations() -> None:
+    """As the operator reads them."""
+    client = NewClient(name="nightly", namespace="team-a", priority=Priority.BATCH, chooses_priority=True)
+    metadata = secret_manifest(client, "mw-key")["metadata"]
+
+    assert {
+        "modelway.dev/priority": "Batch",
+        "modelway.dev/chooses-priority": "true",
+    } == metadata["annotations"]
 
 
 @pytest.mark.parametrize(

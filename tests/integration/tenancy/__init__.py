@@ -1,0 +1,1 @@
+"""Two tenants and a shared namespace: compiled by the operator, served by a real gateway."""
