@@ -176,7 +176,7 @@ def a_world(upstream: Upstream) -> World:
 
 def add_namespace(world: World, upstream: Upstream, namespace: str) -> None:
     """What one namespace owns, and its tries to use what the others own."""
-    own = {"namespace": namespace}
+    own: dict[str, Any] = {"namespace": namespace}
     url = upstream.place(namespace)
     plain = [a_backend(url=url)]
     world.models += [
@@ -238,7 +238,7 @@ def for_some(name: str, client: Raw, namespace: str) -> Raw:
 
 def add_tries(world: World, upstream: Upstream, namespace: str, owner: str) -> None:
     """One reference of each kind to something of the owner."""
-    own = {"namespace": namespace}
+    own: dict[str, Any] = {"namespace": namespace}
     fallback = {"targets": [{"modelRef": {"name": f"{owner}-private", "namespace": owner}}], "maxAttempts": 2}
     world.policies += [
         one_target(f"target-{owner}", f"{owner}-private", of=owner, **own),
