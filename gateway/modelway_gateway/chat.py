@@ -15,7 +15,7 @@ from modelway_gateway.answering import Floor, Ticket, error_lines
 from modelway_gateway.client.call import Call
 from modelway_gateway.core.body import check_chat, read_fields
 from modelway_gateway.core.choose import DRAW_BITS, choose
-from modelway_gateway.core.features import Question
+from modelway_gateway.core.features import Question, chosen_priority
 from modelway_gateway.core.identity import identify
 from modelway_gateway.core.records import Decision, Refusal, summarise
 from modelway_gateway.core.runtime import Runtime
@@ -76,6 +76,8 @@ class Chat:
             question = Question(
                 namespace=namespace, model=model, caller=caller, headers=call.headers, fields=fields, body=call.body
             )
+            if caller is not None and caller.chooses_priority:
+                chosen_priority(question, caller.priority)  # a wrong word is refused whether or not a rule reads it
             seconds = _client_deadline(question)
             decision = choose(runtime, question, _draw(DRAW_BITS))
             if decision.refusal is not None:

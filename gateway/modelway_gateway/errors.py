@@ -45,6 +45,7 @@ class Code(StrEnum):
     NO_ELIGIBLE_MODEL = "no_eligible_model"
     NO_CONFIG = "no_config"
     NO_ENDPOINTS = "no_endpoints"
+    BROKEN_SIGNAL = "broken_signal"
     # What became of those that were sent.
     INVALID_REQUEST = "invalid_request"
     RATE_LIMITED = "rate_limited"

@@ -7,30 +7,25 @@ compares by identity, survive a change of something else.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
-from itertools import accumulate
-from typing import Final
 
 import msgspec
 
 from modelway_contract import config
 from modelway_contract.config import FindingOnGateway, Rejection
 from modelway_contract.names import Arm
-from modelway_gateway.core.conditions import compile_when
 from modelway_gateway.core.features import Caller
-from modelway_gateway.core.heads import chat_head, complaints, header_line, is_field_value, probe_head
-from modelway_gateway.core.options import CAPABILITIES, fallback_option, option_for, strictest
+from modelway_gateway.core.heads import chat_head, complaints, is_field_value, probe_head
+from modelway_gateway.core.options import option_for
+from modelway_gateway.core.policies import compile_policy, complaints_about_policy
 from modelway_gateway.core.route import NameTable
-from modelway_gateway.core.routes import Backend, CountedOption, Fallback, Model, Policy, Rule, SplitKey, Target
+from modelway_gateway.core.routes import Backend, CountedOption, Model, Policy, SplitKey
 from modelway_gateway.core.series import Calls, CallsKey, Series, SeriesBook, SeriesKey
 from modelway_gateway.errors import ConfigError
 
 OriginMaker = Callable[[config.Backend], object]
 """Makes what the upstream floor calls; a ValueError says why it cannot (its text is shown)."""
-
-_MAX_CONDITION_DEPTH: Final = 8
-_MAX_ATTEMPTS: Final = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -156,7 +151,14 @@ class Builder:
                 callers.pop(digest, None)
                 self._find(path, "duplicate_key", "several clients have this key; it is refused for all of them")
             else:
-                callers[digest] = Caller(client.namespace, client.name, frozenset(client.groups), client.tier)
+                callers[digest] = Caller(
+                    client.namespace,
+                    client.name,
+                    frozenset(client.groups),
+                    client.tier,
+                    client.priority,
+                    client.chooses_priority,
+                )
         return callers
 
     def _find(self, path: str, code: str, message: str) -> None:
@@ -284,8 +286,6 @@ class Builder:
         key = (wire.namespace, wire.name)
         if key in self._now.policies:
             self._reject(path, "duplicate", "another policy has this name")
-        if not wire.rules:
-            self._reject(path, "no_rule", "a policy needs at least one rule")
         models = tuple(
             self._model_of(reference, f"{path}.rules[{number}].targets[{index}].{field}")
             for number, rule in enumerate(wire.rules)
@@ -298,14 +298,17 @@ class Builder:
             if rule.fallback is not None
             for index, reference in enumerate(rule.fallback.models)
         )
-        for number, rule in enumerate(wire.rules):
-            self._check_rule(rule, f"{path}.rules[{number}]")
-        if len({rule.name for rule in wire.rules}) != len(wire.rules):
-            self._reject(f"{path}.rules", "duplicate", "two rules have the same name")
+        for field, code, message in complaints_about_policy(wire):
+            self._reject(f"{path}.{field}", code, message)
         if len(self._problems) != found:
             return None
         before = self._before.policies.get(key)
-        policy = before[1] if before is not None and before[0] == (wire, models) else self._compile_policy(wire)
+        if before is not None and before[0] == (wire, models):
+            policy = before[1]
+        else:
+            policy = compile_policy(wire, self._models, self._book.requests)
+        for index, message in policy.bad_signals:
+            self._find(f"{path}.signals[{index}]", "bad_signal", message)
         self._now.policies[key] = ((wire, models), policy)
         return policy
 
@@ -314,105 +317,9 @@ class Builder:
             self._reject(path, "unknown_model", "no model has this key")
         return self._models.get(reference) if reference is not None else None
 
-    def _check_rule(self, rule: config.Rule, path: str) -> None:
-        if len({target.name for target in rule.targets}) != len(rule.targets):
-            self._reject(f"{path}.targets", "duplicate", "two targets have the same name")
-        if any(target.weight < 0 for target in rule.targets) or not any(target.weight for target in rule.targets):
-            self._reject(f"{path}.targets", "bad_weights", "weights must not be negative, and not all of them 0")
-        for index, target in enumerate(rule.targets):
-            if (target.candidate is None) != (target.rollout_id is None):
-                self._reject(f"{path}.targets[{index}]", "half_a_rollout", "candidate and rollout_id go together")
-            elif target.candidate == target.stable:
-                self._reject(f"{path}.targets[{index}]", "same_model", "candidate and stable are the same")
-        for name in rule.require.capabilities:
-            if name not in CAPABILITIES:
-                self._reject(f"{path}.require.capabilities", "unknown_capability", "this gateway does not know it")
-        if rule.fallback is not None and not 1 <= rule.fallback.max_attempts <= _MAX_ATTEMPTS:
-            self._reject(f"{path}.fallback.max_attempts", "out_of_range", f"must be 1..{_MAX_ATTEMPTS}")
-        if rule.when is not None:
-            for message in _condition_complaints(rule.when, 1):
-                self._reject(f"{path}.when", "bad_condition", message)
-
-    def _compile_policy(self, wire: config.Policy) -> Policy:
-        lines = header_line("x-modelway-policy", wire.name)
-        rules = tuple(self._compile_rule(wire, rule, lines) for rule in wire.rules)
-        options = [
-            option
-            for rule in rules
-            for target in rule.targets
-            for option in (target.stable, target.candidate)
-            if option is not None
-        ]
-        series = {id(each): each for option in options for each in (option.series, option.series_apart)}
-        return Policy(
-            namespace=wire.namespace,
-            name=wire.name,
-            rules=rules,
-            header_lines=lines,
-            series=tuple(series.values()),
-        )
-
-    def _compile_rule(self, policy: config.Policy, wire: config.Rule, lines: bytes) -> Rule:
-        lines += header_line("x-modelway-rule", wire.name)
-        targets = tuple(self._compile_target(policy, wire, each, lines) for each in wire.targets if each.weight)
-        options = [option for each in targets for option in (each.stable, each.candidate) if option is not None]
-        fallback = wire.fallback or config.Fallback()
-        return Rule(
-            name=wire.name,
-            when=compile_when(wire.when, namespace=policy.namespace) if wire.when is not None else None,
-            targets=targets,
-            cumulative=tuple(accumulate(each.weight for each in targets)),
-            limits=strictest([each.limits for each in options]),
-            has_exclusions=any(each.excluded is not None for each in options),
-            sticky=tuple(each.header.lower() if each.header is not None else None for each in wire.sticky),
-            salt=f"{policy.namespace}\0{policy.name}\0{wire.name}\0".encode("utf-8", "replace"),
-            fallback=Fallback(
-                options=tuple(fallback_option(self._models[key], wire.require, (lines,)) for key in fallback.models),
-                on_errors=frozenset(fallback.on_errors),
-                max_attempts=fallback.max_attempts,
-            ),
-            header_lines=lines,
-        )
-
-    def _compile_target(self, policy: config.Policy, rule: config.Rule, wire: config.Target, lines: bytes) -> Target:
-        own = header_line("x-modelway-target", wire.name)
-        lines += own
-
-        def option_of(key: str, arm: Arm) -> CountedOption:
-            model = self._models[key]
-            labels = SeriesKey(policy.namespace, policy.name, rule.name, wire.name, model.name, model.version, Arm.NONE)
-            apart = self._book.requests.get(labels)
-            series = self._book.requests.get(labels._replace(arm=arm)) if arm is not Arm.NONE else apart
-            return option_for(model, rule.require, series, apart, (lines,))
-
-        rollout = wire.rollout_id or ""
-        has_candidate = wire.candidate is not None
-        return Target(
-            name=wire.name,
-            weight=wire.weight,
-            stable=option_of(wire.stable, Arm.STABLE if has_candidate else Arm.NONE),
-            candidate=option_of(wire.candidate, Arm.CANDIDATE) if wire.candidate is not None else None,
-            split=SplitKey(policy.namespace, policy.name, rule.name, wire.name, rollout) if has_candidate else None,
-            salt=f"{rollout}\0".encode("utf-8", "replace"),
-            header_line=own,
-        )
-
 
 def _as_raw(text: str) -> msgspec.Raw | None:
     try:
         return msgspec.Raw(msgspec.json.encode(msgspec.json.decode(text)))
     except (msgspec.DecodeError, UnicodeError, RecursionError, ValueError):
         return None
-
-
-def _condition_complaints(when: config.When, depth: int) -> Iterator[str]:
-    if depth > _MAX_CONDITION_DEPTH:
-        yield "conditions are nested too deeply"
-        return
-    for condition in (*when.all, *when.any, *when.none):
-        if isinstance(condition, config.When):
-            yield from _condition_complaints(condition, depth + 1)
-        elif isinstance(condition, config.HeaderCondition):
-            given = (condition.exact, condition.prefix, condition.present)
-            if sum(each is not None for each in given) != 1:
-                yield "a header condition has exactly one of exact, prefix and present"

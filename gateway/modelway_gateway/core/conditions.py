@@ -6,19 +6,28 @@ Secret the name of somebody else's client and be taken for it by a shared policy
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
-from modelway_contract.config import ClientCondition, Condition, HeaderCondition, When
+from modelway_contract.config import (
+    ClientCondition,
+    Condition,
+    HeaderCondition,
+    PriorityCondition,
+    SignalCondition,
+    When,
+)
 from modelway_gateway.core.features import Question
 
 Predicate = Callable[[Question], bool]
 
 
-def compile_when(when: When, *, namespace: str) -> Predicate:
-    """All of `all`, at least one of `any` (where given), none of `none`."""
-    every = tuple(_compile(each, namespace) for each in when.all)
-    some = tuple(_compile(each, namespace) for each in when.any)
-    never = tuple(_compile(each, namespace) for each in when.none)
+def compile_when(when: When, *, namespace: str, signals: Mapping[str, Predicate]) -> Predicate:
+    """All of `all`, at least one of `any` (where given), none of `none`; what costs little is asked first."""
+
+    def compiled(conditions: tuple[Condition, ...]) -> tuple[Predicate, ...]:
+        return tuple(_compile(each, namespace, signals) for each in sorted(conditions, key=reads_signals))
+
+    every, some, never = compiled(when.all), compiled(when.any), compiled(when.none)
     if len(every) == 1 and not some and not never:
         return every[0]
 
@@ -34,14 +43,24 @@ def compile_when(when: When, *, namespace: str) -> Predicate:
     return holds
 
 
-def _compile(condition: Condition, namespace: str) -> Predicate:
+def reads_signals(condition: Condition) -> bool:
+    """Whether the prompt has to be looked at for this."""
+    if isinstance(condition, When):
+        return any(map(reads_signals, (*condition.all, *condition.any, *condition.none)))
+    return isinstance(condition, SignalCondition)
+
+
+def _compile(condition: Condition, namespace: str, signals: Mapping[str, Predicate]) -> Predicate:
     if isinstance(condition, HeaderCondition):
         return _header(condition)
     if isinstance(condition, ClientCondition):
         return _client(condition, namespace)
-    if isinstance(condition, When):
-        return compile_when(condition, namespace=namespace)
-    raise NotImplementedError
+    if isinstance(condition, PriorityCondition):
+        wanted = condition.priority
+        return lambda question: question.priority is wanted
+    if isinstance(condition, SignalCondition):
+        return signals[condition.name]
+    return compile_when(condition, namespace=namespace, signals=signals)
 
 
 def _header(condition: HeaderCondition) -> Predicate:

@@ -11,12 +11,14 @@ from typing import Final, Protocol
 
 import msgspec
 
-BYTES_PER_TOKEN: Final = 4
-"""A rough estimate, low for code and high for Chinese: it keeps a request from a model that is far too small for it,
-and leaves the close calls to the upstream, which counts exactly."""
+from modelway_contract.config import Priority
+from modelway_contract.names import PRIORITY_HEADER
+from modelway_gateway.core.messages import Messages
+from modelway_gateway.errors import Code, RequestError
 
 Fields = dict[str, msgspec.Raw]
 _EMPTY: Final = (b"null", b"[]", b"{}")
+_PRIORITIES: Final = {each.lower(): each for each in Priority}
 
 
 class HeaderSource(Protocol):
@@ -34,12 +36,26 @@ class Caller:
     name: str
     groups: frozenset[str] = frozenset()
     tier: str | None = None
+    priority: Priority = Priority.STANDARD
+    chooses_priority: bool = False
 
 
 class Question:
     """One request, before it is decided."""
 
-    __slots__ = ("_images", "_output_tokens", "body", "caller", "fields", "headers", "model", "namespace")
+    __slots__ = (
+        "_images",
+        "_input_tokens",
+        "_messages",
+        "_output_tokens",
+        "_signals",
+        "body",
+        "caller",
+        "fields",
+        "headers",
+        "model",
+        "namespace",
+    )
 
     def __init__(
         self,
@@ -58,6 +74,9 @@ class Question:
         self.fields = fields
         self.body = body
         self._images: bool | None = None
+        self._input_tokens = -1
+        self._messages: Messages | None = None
+        self._signals: dict[str, bool] | None = None
         self._output_tokens = -1
 
     def header(self, name: str) -> str | None:
@@ -80,9 +99,32 @@ class Question:
         return _wants_schema(self.fields)
 
     @property
+    def priority(self) -> Priority:
+        """The client's; or what a client that may choose says in a header. Raises RequestError for no such word."""
+        caller = self.caller
+        if caller is None:
+            return Priority.STANDARD
+        return caller.priority if not caller.chooses_priority else chosen_priority(self, caller.priority)
+
+    @property
+    def signals(self) -> dict[str, bool]:
+        """What is known of the policy's signals already, by name: a request has one policy."""
+        if self._signals is None:
+            self._signals = {}
+        return self._signals
+
+    @property
+    def prompt(self) -> str:
+        """The text of the messages, but for those of assistants and tools. Raises RequestError."""
+        return self._read_messages().prompt
+
+    @property
     def input_tokens(self) -> int:
-        """Estimated by `BYTES_PER_TOKEN`; 0 where images make the size meaningless."""
-        return 0 if self.needs_images else len(self.body) // BYTES_PER_TOKEN
+        """Estimated: of the text of all messages and of the tools. Raises RequestError."""
+        if self._input_tokens < 0:
+            tools = [raw for name in ("tools", "functions") if (raw := self.fields.get(name)) is not None]
+            self._input_tokens = self._read_messages().tokens(*tools)
+        return self._input_tokens
 
     def fits(self, total_tokens: int) -> bool:
         """Whether prompt and answer together keep this limit. No token is shorter than a byte, so most need no look."""
@@ -95,6 +137,23 @@ class Question:
         if self._output_tokens < 0:
             self._output_tokens = max(_number(self.fields, "max_completion_tokens"), _number(self.fields, "max_tokens"))
         return self._output_tokens
+
+    def _read_messages(self) -> Messages:
+        if self._messages is None:
+            self._messages = Messages(self.fields["messages"])
+        return self._messages
+
+
+def chosen_priority(question: Question, otherwise: Priority) -> Priority:
+    """What the header says, of a client that may choose. Raises RequestError."""
+    value = question.header(PRIORITY_HEADER)
+    if value is None:
+        return otherwise
+    priority = _PRIORITIES.get(value.strip().lower())
+    if priority is None:
+        message = f"{PRIORITY_HEADER} must be one of {', '.join(Priority)}."
+        raise RequestError(Code.INVALID_VALUE, message, param=PRIORITY_HEADER)
+    return priority
 
 
 def _has_images(body: bytes) -> bool:

@@ -176,3 +176,5 @@ class Policy:
     header_lines: bytes
     """For answers to requests that no rule took."""
     series: tuple[Series, ...]
+    bad_signals: tuple[tuple[int, str], ...]
+    """Signals that could not be compiled: their place, and why."""

@@ -124,7 +124,7 @@ def test_a_fallback_is_asked_for_the_listed_kinds_only(kind: RetryOn) -> None:
     assert story.asked[1:] == (["z"] if kind is RetryOn.TIMEOUT else ["a"])
 
 
-SMALL = Capabilities(context_window=10, tools=False)
+SMALL = Capabilities(context_window=5, tools=False)
 
 
 @pytest.mark.parametrize(
