@@ -102,8 +102,6 @@ class Call:
         "keep_alive",
         "method",
         "path",
-        "query",
-        "raw_headers",
         "received_at",
         "stream",
         "version_1_1",
@@ -117,7 +115,6 @@ class Call:
         method: str,
         target: str,
         headers: CIMultiDictProxy[str],
-        raw_headers: tuple[tuple[bytes, bytes], ...],
         body: bytes,
         received_at: float,
         keep_alive: bool,
@@ -125,9 +122,8 @@ class Call:
     ) -> None:
         self.wire = wire
         self.method = method
-        self.path, _, self.query = target.partition("?")
+        self.path = target.partition("?")[0]
         self.headers = headers
-        self.raw_headers = raw_headers
         self.body = body
         self.received_at = received_at
         self.keep_alive = keep_alive

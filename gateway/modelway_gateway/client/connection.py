@@ -289,7 +289,6 @@ class Connection(web.RequestHandler):
             method=message.method,
             target=message.path if message.path[0] == "/" else message.url.raw_path_qs,
             headers=message.headers,
-            raw_headers=message.raw_headers,
             body=parts[0] if len(parts) == 1 else b"".join(parts),
             received_at=self._loop.time(),
             keep_alive=not (message.should_close or message.upgrade or self._server.draining),

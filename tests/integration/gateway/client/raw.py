@@ -149,7 +149,7 @@ async def serving(handler: Handler, limits: ClientLimits | None = None) -> Async
 
 def echo(call: Call) -> None:
     """Answer with what was understood of the request."""
-    seen = {"method": call.method, "path": call.path, "query": call.query, "body": call.body.decode("latin-1")}
+    seen = {"method": call.method, "path": call.path, "body": call.body.decode("latin-1")}
     call.answer(200, JSON, json.dumps(seen).encode())
 
 

@@ -18,7 +18,7 @@ def seen(answer: Answer) -> dict[str, str]:
 
 
 async def test_a_request_is_handed_over_whole_and_answered() -> None:
-    """Method, path, query, headers in any case, and the body."""
+    """Method, path without its query, headers in any case, and the body."""
     calls: list[Call] = []
 
     def handler(call: Call) -> None:
@@ -29,12 +29,11 @@ async def test_a_request_is_handed_over_whole_and_answered() -> None:
         answer = await served.ask(a_post(b'{"model":"m"}', path="/v1/x?a=b&c=%20", headers="X-Some-Thing: v\r\n"))
 
         assert answer.status == 200
-        assert seen(answer) == {"method": "POST", "path": "/v1/x", "query": "a=b&c=%20", "body": '{"model":"m"}'}
+        assert seen(answer) == {"method": "POST", "path": "/v1/x", "body": '{"model":"m"}'}
         assert answer.headers["content-type"] == "application/json"
         assert answer.headers["date"].endswith(" GMT")
         assert "server" not in answer.headers
         assert calls[0].headers["x-some-THING"] == "v"
-        assert (b"X-Some-Thing", b"v") in calls[0].raw_headers
 
 
 @pytest.mark.parametrize("size", [0, 1, 70_000, 3_000_000])
@@ -182,7 +181,7 @@ async def test_b51_the_absolute_form_is_understood_for_the_same_host() -> None:
     async with serving(echo) as served:
         answer = await served.ask(a_post(path="http://gateway/v1/models?x=y"))
 
-        assert (seen(answer)["path"], seen(answer)["query"]) == ("/v1/models", "x=y")
+        assert seen(answer)["path"] == "/v1/models"
 
 
 async def test_an_answer_may_come_from_anywhere_and_any_time_later() -> None:
