@@ -44,6 +44,12 @@ def make_parser() -> argparse.ArgumentParser:
     commands.add_parser("status", help="show components, folders and the audit log; exit code 1 when not up")
     commands.add_parser("build", help="fill the cache only")
     commands.add_parser("env", help="print exports of KUBECONFIG and PATH for a shell's eval")
+    for name, text in (
+        ("stop", "end components of the running node, as an outage would; pods run on"),
+        ("start", "start them again, in the given order"),
+    ):
+        some = commands.add_parser(name, help=text)
+        some.add_argument("components", nargs="+", choices=lifecycle.COMMANDS, metavar="COMPONENT")
     load = commands.add_parser("load", help="import image archives, or images built by `image`, into the node")
     load.add_argument("images", nargs="+", metavar="ARCHIVE_OR_NAME")
     image = commands.add_parser("image", help="build an image; load it if the node is up; print its id")
@@ -72,6 +78,10 @@ def dispatch(layout: Layout, options: argparse.Namespace) -> int:
         case "env":
             print(f"export KUBECONFIG={shlex.quote(str(layout.kubeconfig))}")
             print(f'export PATH={shlex.quote(str(layout.commands))}:"$PATH"')
+        case "stop":
+            lifecycle.stop_components(layout, options.components)
+        case "start":
+            lifecycle.start_components(layout, options.components)
         case "load":
             packages.check_machine()
             images.load(layout, options.images)

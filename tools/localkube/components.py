@@ -174,6 +174,8 @@ def kubelet(layout: Layout) -> list[str | Path]:
             "serializeImagePulls": False,
             # How late a changed Secret may reach a pod: six times sooner than the default, for the tests' sake.
             "syncFrequency": "10s",
+            # A test that kills a container for the fifth time must not wait minutes for it to come back.
+            "crashLoopBackOff": {"maxContainerRestartPeriod": "1s"},
         },
     )
     return [

@@ -5,8 +5,9 @@ from __future__ import annotations
 import fcntl
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 from . import (
     base_images,
@@ -38,6 +39,17 @@ COMPONENTS = (
     "kube-proxy",
     "coredns",
 )
+COMMANDS: dict[str, Callable[[Layout], list[str | Path]]] = {
+    "etcd": components.etcd,
+    "kube-apiserver": components.api_server,
+    "kube-controller-manager": components.controller_manager,
+    "kube-scheduler": components.scheduler,
+    "kubelet": components.kubelet,
+    "kube-proxy": components.proxy,
+    "coredns": components.coredns,
+}
+"""What can be stopped and started by itself while the others run; pods live on containerd, which is not among them."""
+
 PROXY_HEALTH = f"http://{NODE_ADDRESS}:{PROXY_HEALTH_PORT}/healthz"
 DNS_READY = f"http://{NODE_ADDRESS}:{DNS_READY_PORT}/ready"
 
@@ -137,6 +149,25 @@ def clean(layout: Layout) -> None:
     leftovers.end_containers(layout)
     network.tear_down(layout)
     leftovers.remove_everything(layout)
+
+
+def stop_components(layout: Layout, names: Sequence[str]) -> None:
+    """End some components of a running node, as an outage would; pods run on."""
+    remembered = {process.name: process for process in processes.recorded(layout)}
+    for name in names:
+        if name in remembered:
+            # As in `clean`; what etcd has taken outlives its process.
+            processes.end(layout, remembered[name], patience_seconds=0.0)
+
+
+def start_components(layout: Layout, names: Sequence[str]) -> None:
+    """Start again what was stopped, in this order; returns once the API server answers, if it is among them."""
+    living = {process.name for process in processes.recorded(layout) if processes.is_running(process)}
+    for name in names:
+        if name not in living:
+            processes.start(layout, name, COMMANDS[name](layout))
+        if name == "kube-apiserver":
+            wait_for(layout, name, lambda: is_api_ready(layout), seconds=90)
 
 
 def is_up(layout: Layout) -> bool:

@@ -31,6 +31,22 @@ imagePullSecrets:
 {{- end }}
 {{- end }}
 
+{{- /* Replicas apart from each other where the cluster has room; with fewer nodes than replicas they share one. */ -}}
+{{- define "modelway.affinity" -}}
+affinity:
+{{- if .affinity }}
+  {{- toYaml .affinity | nindent 2 }}
+{{- else }}
+  podAntiAffinity:
+    preferredDuringSchedulingIgnoredDuringExecution:
+      - weight: 100
+        podAffinityTerm:
+          topologyKey: kubernetes.io/hostname
+          labelSelector:
+            matchLabels: {{- include "modelway.selector" . | nindent 14 }}
+{{- end }}
+{{- end }}
+
 {{- define "modelway.podSecurity" -}}
 runAsNonRoot: true
 runAsUser: 65532
