@@ -4,8 +4,10 @@ SHELL := /bin/sh
 BIN := .venv/bin
 LOCALKUBE := tools/localkube/localkube
 PYTEST := $(BIN)/python -m pytest
+# A cluster that is there already needs no node of ours.
+NODE := $(if $(filter kind current,$(MODELWAY_CLUSTER)),,node)
 
-.PHONY: help env dev-env demo pictures check format test test-unit test-integration test-cluster node generate verify lock images bench
+.PHONY: help env dev-env demo pictures check format test test-unit test-integration test-cluster nightly e2e-kind node generate verify lock images bench
 
 help: ## list the targets
 	@grep -hE '^[a-z][a-z0-9-]*:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -41,8 +43,14 @@ test-unit: dev-env ## the pure core, playbooks, properties
 test-integration: dev-env node ## real servers on loopback
 	@$(PYTEST) tests/integration tests/hostile
 
-test-cluster: dev-env node ## helm install on a real Kubernetes node
+test-cluster: dev-env $(NODE) ## helm install on a real Kubernetes node (MODELWAY_CLUSTER=kind or current: on that cluster)
 	@$(PYTEST) tests/cluster
+
+nightly: dev-env node ## the long runs of the cluster tests, about an hour: more kills, edits, restarts; their records go to docs/records
+	@MODELWAY_NIGHTLY=1 $(PYTEST) tests/cluster
+
+e2e-kind: dev-env ## the cluster tests on a kind cluster of their own (needs Docker, kind, kubectl, helm; sudo for two routes)
+	@tools/e2e_kind.sh
 
 generate: dev-env ## write CRDs, the chart's copy, the reference and the state diagram
 	@$(BIN)/python tools/generate_crds.py

@@ -6,6 +6,7 @@ runs as a pod and finds the gateways by Kubernetes discovery, and keys are made 
 
 import asyncio
 import json
+import math
 import subprocess
 import sys
 import threading
@@ -21,10 +22,10 @@ from typing import Any
 import yaml
 
 from modelway_cli.traffic.plan import TrafficPlan
-from modelway_cli.traffic.report import TrafficReport
+from modelway_cli.traffic.report import Sample, TrafficReport
 from modelway_cli.traffic.run import run_traffic
 
-from tests.cluster.conftest import ROOT, Cluster, localkube, wait_until
+from tests.cluster.reach import ROOT, Cluster, wait_until
 
 SYSTEM = "modelway"
 TENANT = "shop"
@@ -33,6 +34,18 @@ TAG = "test"
 SCRAPE_SECONDS = 1
 INTERVAL_SECONDS = 4
 PARTS = ("operator", "gateway", "cli")
+CHART = ROOT / "charts" / "modelway"
+CHART_VALUES = {
+    "operator.image.repository": "localhost/modelway-operator",
+    "operator.image.tag": TAG,
+    "operator.resources.requests.cpu": "20m",
+    "gateway.image.repository": "localhost/modelway-gateway",
+    "gateway.image.tag": TAG,
+    "gateway.resources.requests.cpu": "50m",
+    "metrics.scrapeInterval": f"{SCRAPE_SECONDS}s",
+    "metrics.prometheus.url": f"http://prometheus.{MONITORING}:9090",
+}
+"""What the tests' release is installed with."""
 
 
 def image(part: str) -> str:
@@ -60,6 +73,11 @@ class Installation:
     def gateway_url(self) -> str:
         """The clients' base URL, as an OpenAI SDK takes it."""
         return self.service_url(SYSTEM, "modelway-gateway") + "/v1"
+
+    def gateway_addresses(self) -> list[str]:
+        """Where each gateway's pod is."""
+        pods = self.cluster.get("pods", "-n", SYSTEM, "-l", "app.kubernetes.io/component=gateway")["items"]
+        return [pod["status"]["podIP"] for pod in pods if "deletionTimestamp" not in pod["metadata"]]
 
     def received(self) -> dict[str, int]:
         """How many requests each simulated version has received, by its own count."""
@@ -89,16 +107,18 @@ class Installation:
         self.cluster.kubectl("apply", "-n", TENANT, "-f", "-", input=yaml.safe_dump(policy_manifest(model)))
 
     @contextmanager
-    def traffic(self, *, rate: float = 40.0) -> Iterator["Traffic"]:
-        """Requests through the Service for as long as the block lasts; bounded at ten minutes."""
+    def traffic(
+        self, *, rate: float = 40.0, model: str = "chat", stream_share: float = 0.3, api_key: str = ""
+    ) -> Iterator["Traffic"]:
+        """Requests through the Service for as long as the block lasts; bounded at an hour."""
         plan = TrafficPlan(
             url=self.gateway_url,
-            model="chat",
+            model=model,
             rate=rate,
-            duration_seconds=600,
-            stream_share=0.3,
+            duration_seconds=3600,
+            stream_share=stream_share,
             session_count=500,
-            api_key=self.api_key,
+            api_key=api_key or self.api_key,
         )
         running = Traffic(plan)
         running.start()
@@ -108,15 +128,29 @@ class Installation:
             running.stop()
 
 
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """One request that has ended."""
+
+    begun_at: float
+    """Seconds since 1970."""
+    ended_at: float
+    error: str | None
+    status: int | None
+    model: str | None
+
+
 class Traffic:
     """Traffic on a thread of its own, so that tests may block."""
 
     def __init__(self, plan: TrafficPlan) -> None:
         self._plan = plan
         self._stop: Callable[[], None] = lambda: None
+        self._enough: Callable[[], None] = lambda: None
         self._ready = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), daemon=True)
         self.report: TrafficReport | None = None
+        self.ended: list[Ended] = []
 
     def start(self) -> None:
         """Return once the first request may go out."""
@@ -125,16 +159,36 @@ class Traffic:
 
     def stop(self) -> None:
         """End it and keep its report."""
-        self._stop()
+        if self._thread.is_alive():
+            self._stop()
         self._thread.join(60)
         assert not self._thread.is_alive()
 
+    def finish(self) -> None:
+        """Begin no more requests, and wait for those that are under way."""
+        self._enough()
+        self._thread.join(120)
+        assert not self._thread.is_alive()
+
+    def failed(self, *, since: float = 0.0, until: float = math.inf) -> list[Ended]:
+        """Requests that failed in that time."""
+        return [one for one in list(self.ended) if one.error is not None and since <= one.ended_at <= until]
+
+    def open_at(self, moment: float) -> int:
+        """How many requests were under way."""
+        return sum(one.begun_at <= moment <= one.ended_at for one in list(self.ended))
+
     async def _run(self) -> None:
-        stop = asyncio.Event()
+        stop, enough = asyncio.Event(), asyncio.Event()
         loop = asyncio.get_running_loop()
         self._stop = partial(wake, loop, stop)
+        self._enough = partial(wake, loop, enough)
         self._ready.set()
-        self.report = await run_traffic(self._plan, stop=stop)
+        self.report = await run_traffic(self._plan, self._note, stop=stop, enough=enough)
+
+    def _note(self, sample: Sample) -> None:
+        now = time.time()
+        self.ended.append(Ended(now - sample.latency_seconds, now, sample.error, sample.status, sample.model))
 
 
 def wake(loop: asyncio.AbstractEventLoop, event: asyncio.Event) -> None:
@@ -150,6 +204,41 @@ def fetch(url: str) -> str:
     return body.decode()
 
 
+def behave(cluster: Cluster, name: str, change: dict[str, Any]) -> None:
+    """Change a simulated backend while it runs."""
+    service = cluster.get("service", name, "-n", TENANT)["spec"]
+    request = urllib.request.Request(
+        f"http://{service['clusterIP']}:{service['ports'][0]['port']}/behaviour",
+        data=json.dumps(change).encode(),
+        method="PUT",
+    )
+    with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=10) as answer:
+        assert 200 == answer.status
+
+
+def locked_model(key: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A model whose backend demands a key, and the Secret that holds it."""
+    secret = {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": "locked-key", "namespace": TENANT, "labels": {"modelway.dev/secret": "credentials"}},
+        "stringData": {"token": key},
+    }
+    backend = {
+        "name": "main",
+        "serviceRef": {"name": "llm-v1", "port": 8000},
+        "upstreamModel": "chat-v1",
+        "credentials": {"secretRef": {"name": "locked-key", "key": "token"}, "scheme": "Bearer"},
+    }
+    model = {
+        "apiVersion": "modelway.dev/v1alpha1",
+        "kind": "LLMModel",
+        "metadata": {"name": "locked", "namespace": TENANT},
+        "spec": {"backends": [backend]},
+    }
+    return secret, model
+
+
 def policy_manifest(model: str) -> dict[str, Any]:
     """examples/canary/policy.yaml, pointing to a model, with times for a test instead of for production."""
     manifest: dict[str, Any] = yaml.safe_load((ROOT / "examples" / "canary" / "policy.yaml").read_text())
@@ -161,29 +250,27 @@ def policy_manifest(model: str) -> dict[str, Any]:
     return manifest
 
 
+def as_flags(values: dict[str, str]) -> list[str]:
+    """Values as helm's command line takes them."""
+    return [word for name, value in values.items() for word in ("--set", f"{name}={value}")]
+
+
+def wait_for_release(cluster: Cluster) -> None:
+    """Return once every replica of the present revision is ready."""
+    for deployment in ("modelway-operator", "modelway-gateway"):
+        cluster.kubectl("rollout", "status", "-n", SYSTEM, f"deployment/{deployment}", "--timeout=180s")
+
+
 def install(cluster: Cluster, folder: Path) -> Installation:
     """Everything, in the order in which an administrator would do it."""
     installation = Installation(cluster)
     for part in PARTS:
-        installation.image_ids[part] = localkube("image", part, image(part)).stdout.strip().splitlines()[-1]
+        installation.image_ids[part] = cluster.build(part, image(part))
     for namespace in (SYSTEM, TENANT):
         cluster.apply(restricted_namespace(namespace))
     install_prometheus(cluster, folder)
-    settings = {
-        "operator.image.repository": "localhost/modelway-operator",
-        "operator.image.tag": TAG,
-        "gateway.image.repository": "localhost/modelway-gateway",
-        "gateway.image.tag": TAG,
-        "gateway.resources.requests.cpu": "50m",
-        "metrics.scrapeInterval": f"{SCRAPE_SECONDS}s",
-        "metrics.prometheus.url": f"http://prometheus.{MONITORING}:9090",
-    }
-    cluster.helm(
-        "install", "modelway", str(ROOT / "charts" / "modelway"), "-n", SYSTEM,
-        *(word for name, value in settings.items() for word in ("--set", f"{name}={value}")),
-    )  # fmt: skip
-    for deployment in ("modelway-operator", "modelway-gateway"):
-        cluster.kubectl("rollout", "status", "-n", SYSTEM, f"deployment/{deployment}", "--timeout=180s")
+    cluster.helm("install", "modelway", str(CHART), "-n", SYSTEM, *as_flags(CHART_VALUES))
+    wait_for_release(cluster)
     simulated = "\n---\n".join(
         path.read_text() for path in sorted((ROOT / "examples" / "simulated-llm").glob("*.yaml"))
     )
@@ -217,9 +304,7 @@ def restricted_namespace(name: str) -> dict[str, Any]:
 
 def install_prometheus(cluster: Cluster, folder: Path) -> None:
     """Prometheus as a pod; its data outlive the pod, as they would on a volume."""
-    data = folder / "prometheus"
-    data.mkdir()
-    data.chmod(0o777)
+    cluster.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": MONITORING}})
     settings = {
         "global": {"scrape_interval": f"{SCRAPE_SECONDS}s", "scrape_timeout": f"{SCRAPE_SECONDS}s"},
         "scrape_configs": [
@@ -251,7 +336,7 @@ def install_prometheus(cluster: Cluster, folder: Path) -> None:
         "containers": [
             {
                 "name": "prometheus",
-                "image": "localhost/prometheus:test",
+                "image": cluster.prometheus_image,
                 "imagePullPolicy": "IfNotPresent",
                 "args": ["--config.file=/etc/prometheus/prometheus.yml", "--storage.tsdb.path=/data"],
                 "ports": [{"containerPort": 9090}],
@@ -264,12 +349,11 @@ def install_prometheus(cluster: Cluster, folder: Path) -> None:
         ],
         "volumes": [
             {"name": "settings", "configMap": {"name": "prometheus"}},
-            {"name": "data", "hostPath": {"path": str(data), "type": "DirectoryOrCreate"}},
+            {"name": "data", **volume_for_data(cluster, folder)},
         ],
     }
     reader = {"kind": "ServiceAccount", "name": "prometheus", "namespace": MONITORING}
     cluster.apply(
-        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": MONITORING}},
         {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": name},
         {"apiVersion": "v1", "kind": "ConfigMap", "metadata": name, "data": {"prometheus.yml": json.dumps(settings)}},
         {
@@ -303,6 +387,19 @@ def install_prometheus(cluster: Cluster, folder: Path) -> None:
             "spec": {"selector": labels, "ports": [{"port": 9090}]},
         },
     )
+
+
+def volume_for_data(cluster: Cluster, folder: Path) -> dict[str, Any]:
+    """A volume that outlives pods: a folder of this machine, or where pods run elsewhere a claim."""
+    if cluster.flavour == "local":
+        data = folder / "prometheus"
+        data.mkdir()
+        data.chmod(0o777)
+        return {"hostPath": {"path": str(data), "type": "Directory"}}
+    claim = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}
+    metadata = {"name": "prometheus", "namespace": MONITORING}
+    cluster.apply({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": metadata, "spec": claim})
+    return {"persistentVolumeClaim": {"claimName": "prometheus"}}
 
 
 def watch_rollout(

@@ -15,8 +15,8 @@ import pytest
 
 from modelway_operator.api import crd
 
-from tests.cluster.conftest import Cluster
 from tests.cluster.manifests import ABSENT, Case, base, cases, put
+from tests.cluster.reach import Cluster
 
 CRDS = Path(__file__).resolve().parents[2] / "crds"
 CASES = list(cases())

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from tests.cluster.conftest import CANNOT_RUN_HERE, LOCALKUBE, Cluster, folders_of_local_node, localkube, wait_until
+from tests.cluster.reach import CANNOT_RUN_HERE, LOCALKUBE, Cluster, folders_of_local_node, localkube, wait_until
 
 NAMESPACE = "localkube-test"
 STATE = Path(os.environ.get("MODELWAY_LOCALKUBE_STATE") or "/var/lib/modelway-localkube")
@@ -165,7 +165,14 @@ def test_without_root_the_remedy_is_named() -> None:
 def run_a_pod() -> None:
     """A pod that is Ready on the node of our own."""
     folders = folders_of_local_node()
-    own = Cluster("local", folders["kubeconfig"], None, "localhost/modelway-base:trixie", folders["cache"] / "commands")
+    own = Cluster(
+        flavour="local",
+        kubeconfig=folders["kubeconfig"],
+        audit_log=None,
+        image="localhost/modelway-base:trixie",
+        prometheus_image="localhost/prometheus:test",
+        programs=folders["cache"] / "commands",
+    )
     own.apply(pod("lonely", namespace="default"))
     own.kubectl("wait", "pod", "lonely", "--for=condition=Ready", "--timeout=60s")
 
