@@ -147,7 +147,7 @@ class Answer(ABC):
         self._made = 0
         self._fallbacks = 0
         self._hidden: Outcome | None = None
-        """How the model first chosen failed, once a fallback was asked instead."""
+        """How the first attempt failed, once another one was made: what the request counts as, however it ends."""
         if decision.skipped is not None:
             self._fallbacks = 1
             self._hidden = Outcome.CONNECT_ERROR
@@ -227,10 +227,9 @@ class Answer(ABC):
             self._end(failure.outcome)
             return
         self._offer.backend.calls.count(failure.outcome)
-        if step.falls_back:
-            self._fallbacks += 1
-            if self._hidden is None:
-                self._hidden = failure.outcome
+        self._fallbacks += step.falls_back
+        if self._hidden is None:
+            self._hidden = failure.outcome
         if step.wait_seconds:
             self._timer = asyncio.get_running_loop().call_later(step.wait_seconds, self._take, step)
         else:
@@ -299,7 +298,7 @@ class Answer(ABC):
 
     def _content_began(self, now: float) -> None:
         self._content_at = now
-        if self._hidden is None:  # else it is another model's
+        if self._hidden is None:  # else it would count what went before, or another model
             assert self._decision.series is not None
             self._decision.series.ttft.observe(now - self._ticket.received_at)
 
@@ -323,7 +322,8 @@ class Answer(ABC):
                 series.duration.observe(perf_counter() - self._ticket.received_at)
         else:
             series.count(self._hidden)
-            series.fallbacks += 1
+            series.fallbacks += self._fallbacks > 0
+            series.rescued += outcome is Outcome.SUCCESS
 
     def _client_went_away(self) -> None:
         exchange = self._exchange

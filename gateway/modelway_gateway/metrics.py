@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from enum import StrEnum
 from itertools import accumulate
+from operator import attrgetter
 from typing import Final
 
 from modelway_contract import names
@@ -22,6 +23,7 @@ from modelway_gateway.errors import REFUSAL_CODES, Code
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 ATTEMPTS_TOTAL: Final = "modelway_attempts_total"
 FALLBACKS_TOTAL: Final = "modelway_fallbacks_total"
+RESCUED_TOTAL: Final = "modelway_rescued_total"
 OVERHEAD_BUCKETS_SECONDS: Final = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
 _SERIES_PER_SLICE: Final = 64
 _LAG_WINDOW_SWEEPS: Final = 150
@@ -75,13 +77,16 @@ class Metrics:
                 for each, text in zip(shown[part], labels[part], strict=True)
                 for outcome, count in each.requests.items()
             ).encode()
-        yield _head(FALLBACKS_TOTAL, "counter", "Requests that went on to a fallback model, by the arm left.").encode()
-        for start in range(0, len(shown), _SERIES_PER_SLICE):
-            part = slice(start, start + _SERIES_PER_SLICE)
-            yield "".join(
-                f"{FALLBACKS_TOTAL}{{{text}}} {each.fallbacks}\n"
-                for each, text in zip(shown[part], labels[part], strict=True)
-            ).encode()
+        for name, text_of_help, count_of in (
+            (FALLBACKS_TOTAL, "Requests that went on to a fallback model, by the arm left.", attrgetter("fallbacks")),
+            (RESCUED_TOTAL, "Requests answered well after their first attempt had failed.", attrgetter("rescued")),
+        ):
+            yield _head(name, "counter", text_of_help).encode()
+            for start in range(0, len(shown), _SERIES_PER_SLICE):
+                part = slice(start, start + _SERIES_PER_SLICE)
+                yield "".join(
+                    f"{name}{{{text}}} {count_of(each)}\n" for each, text in zip(shown[part], labels[part], strict=True)
+                ).encode()
         yield _head(ATTEMPTS_TOTAL, "counter", "Upstream calls by how each ended, by the backend asked.").encode()
         calls = self.book.calls.shown()
         for start in range(0, len(calls), _SERIES_PER_SLICE):

@@ -24,6 +24,9 @@ class Recent:
 
     per_second: float
     failed_share: float | None
+    """Of requests that clients saw fail."""
+    retried_share: float | None
+    """Of those whose first attempt failed, whether clients saw it or not."""
     ttft_p50: float | None
     ttft_p95: float | None
 
@@ -33,6 +36,7 @@ class _Second:
     number: int
     requests: int = 0
     failed: int = 0
+    retried: int = 0
     ttfts: list[float] = field(default_factory=list)
 
 
@@ -43,6 +47,8 @@ class Figures:
         self._clock = clock
         self.requests: Counter[str] = Counter()
         self.failed: Counter[str] = Counter()
+        self.attempts: Counter[str] = Counter()
+        """Calls to backends that those requests took, as the gateway's answers say."""
         self._seconds: dict[str, deque[_Second]] = {}
 
     def take(self, sample: Sample) -> None:
@@ -50,9 +56,11 @@ class Figures:
         model = sample.model or NOBODY
         self.requests[model] += 1
         self.failed[model] += not sample.ok
+        self.attempts[model] += sample.attempts
         second = self._second(model)
         second.requests += 1
         second.failed += not sample.ok
+        second.retried += sample.attempts > 1
         if sample.ttft_seconds is not None:
             second.ttfts.append(sample.ttft_seconds)
 
@@ -65,6 +73,7 @@ class Figures:
         return Recent(
             per_second=requests / WINDOW_SECONDS,
             failed_share=sum(one.failed for one in seconds) / requests if requests else None,
+            retried_share=sum(one.retried for one in seconds) / requests if requests else None,
             ttft_p50=percentile(ttfts, 0.5),
             ttft_p95=percentile(ttfts, 0.95),
         )

@@ -12,7 +12,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from modelway_cli.demo.figures import WINDOW_SECONDS, Figures, Recent
+from modelway_cli.demo.figures import WINDOW_SECONDS, Figures
 from modelway_cli.demo.progress import Evidence, Progress
 from modelway_cli.demo.timeline import Course
 from modelway_operator.api.rollout_status import RolloutPhase
@@ -117,7 +117,7 @@ def _shares(course: Course, share: float, width: int) -> tuple[RenderableType, R
 def _traffic(course: Course, figures: Figures, *, is_narrow: bool) -> Table:
     """What clients see of both arms now."""
     table = Table.grid(padding=(0, 2), expand=True)
-    headings = ["requests", "a second", "failed", "first token p50", "p95"]
+    headings = ["requests", "a second", "failed", "retried", "first token p50", "p95"]
     table.add_column(width=10)
     if not is_narrow:
         table.add_column(width=SPARK_SECONDS)
@@ -135,7 +135,8 @@ def _traffic(course: Course, figures: Figures, *, is_narrow: bool) -> Table:
             *spark,
             f"{figures.requests[name]:,}",
             f"{recent.per_second:.0f}",
-            _failed(recent),
+            _share(recent.failed_share),
+            _share(recent.retried_share),
             _time(recent.ttft_p50),
             _time(recent.ttft_p95),
         )
@@ -148,10 +149,10 @@ def _spark(counts: tuple[int, ...], most: int) -> str:
     return "".join(SPARKS[max(min(count, 1), round(top * count / most)) if most else 0] for count in counts)
 
 
-def _failed(recent: Recent) -> Text:
-    if recent.failed_share is None:
+def _share(share: float | None) -> Text:
+    if share is None:
         return Text("-", "dim")
-    return Text(f"{recent.failed_share:.1%}", f"bold {WRONG}" if recent.failed_share > 0.01 else GOOD)
+    return Text(f"{share:.1%}", f"bold {WRONG}" if share > 0.01 else GOOD)
 
 
 def _time(seconds: float | None) -> Text:

@@ -13,17 +13,22 @@ from modelway_cli.simulator.stats import Outcome, StatsView
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
-    """One version's requests, told by both sides."""
+    """One version's requests, told by both sides. Of several attempts of a request only the last may have gone well."""
 
     model: str
     requests: int
     failed: int
+    attempts: int
     backend_requests: int
     backend_failed: int
 
     @property
     def agrees(self) -> bool:
-        return (self.requests, self.failed) == (self.backend_requests, self.backend_failed)
+        return (self.attempts, self.attempts_failed) == (self.backend_requests, self.backend_failed)
+
+    @property
+    def attempts_failed(self) -> int:
+        return self.attempts - (self.requests - self.failed)
 
 
 def recount(figures: Figures, backends: Mapping[str, StatsView]) -> tuple[Line, ...]:
@@ -33,13 +38,21 @@ def recount(figures: Figures, backends: Mapping[str, StatsView]) -> tuple[Line, 
             model=model,
             requests=figures.requests[model],
             failed=figures.failed[model],
+            attempts=figures.attempts[model],
             backend_requests=stats.received,
             backend_failed=stats.received - stats.by_outcome.get(Outcome.OK, 0),
         )
         for model, stats in backends.items()
     ]
     lines += [
-        Line(model=model, requests=count, failed=figures.failed[model], backend_requests=0, backend_failed=0)
+        Line(
+            model=model,
+            requests=count,
+            failed=figures.failed[model],
+            attempts=figures.attempts[model],
+            backend_requests=0,
+            backend_failed=0,
+        )
         for model, count in figures.requests.items()
         if model not in backends
     ]
@@ -61,7 +74,7 @@ def faults(courses: Sequence[Course], lines: Sequence[Line]) -> list[str]:
             continue
         if not line.agrees:
             found.append(
-                f"clients count {line.requests} requests of {line.model} ({line.failed} failed), the backend"
+                f"clients count {line.attempts} attempts at {line.model} ({line.attempts_failed} failed), the backend"
                 f" {line.backend_requests} ({line.backend_failed} failed)"
             )
         if line.failed and line.model not in bad:

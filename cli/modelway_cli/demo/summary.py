@@ -33,11 +33,13 @@ def print_summary(
             _line(console, f"Not as it should be: {fault}", WRONG)
     else:
         failed = sum(line.failed for line in lines)
+        rescued = sum(line.attempts_failed for line in lines) - failed
         _line(
             console,
             f"As expected: {' and '.join(f'{c.candidate} {c.trial.expected.words}' for c in courses)}. Of"
-            f" {sum(line.requests for line in lines):,} requests {failed} failed, all of them on the bad version's"
-            " small share, and the backends' own counts agree.",
+            f" {sum(line.requests for line in lines):,} requests clients saw {failed} fail, none but of the bad"
+            f" version's small share; {rescued} more failed first and were answered at another attempt."
+            " For each of these figures the backends' own counts agree.",
             GOOD,
         )
 
@@ -97,13 +99,14 @@ def _print_course(console: Console, number: int, course: Course) -> None:
 def _requests(lines: Sequence[Line]) -> Table:
     table = Table()
     table.add_column("version")
-    for heading in ("requests of clients", "failed", "counted by the backend", "failed there"):
+    for heading in ("requests of clients", "failed", "attempts", "counted by the backend", "failed there"):
         table.add_column(heading, justify="right")
     for line in lines:
         table.add_row(
             Text(line.model),
             f"{line.requests:,}",
             f"{line.failed:,}",
+            f"{line.attempts:,}",
             f"{line.backend_requests:,}",
             f"{line.backend_failed:,}",
             style="" if line.agrees else "red",

@@ -35,6 +35,8 @@ class Sample:
     version: str | None = None
     fingerprint: str | None = None
     """The answer's `system_fingerprint`."""
+    attempts: int = 1
+    """Upstream calls that the target says it took; 0 where it asked nobody."""
     latency_seconds: float = 0.0
     ttft_seconds: float | None = None
     """Of streams: until the first content, not the first byte."""

@@ -28,6 +28,7 @@ from modelway_cli.traffic.report import Sample, Tally, TrafficReport
 from modelway_contract.names import ANSWER_HEADER_PREFIX
 
 MODEL_HEADER: Final = f"{ANSWER_HEADER_PREFIX}model"
+ATTEMPTS_HEADER: Final = f"{ANSWER_HEADER_PREFIX}attempts"
 TARGET_HEADER: Final = f"{ANSWER_HEADER_PREFIX}target"
 VERSION_HEADER: Final = f"{ANSWER_HEADER_PREFIX}version"
 PROMPT: Final = "Say in a few words how you are."
@@ -137,6 +138,7 @@ class _Run:
         stream, session = plan.is_stream(number), plan.session_of(number)
         status: int | None = None
         served: dict[str, str | None] = {}
+        attempts = 1
         verdict: Verdict
         try:
             async with self._session.post(
@@ -151,6 +153,7 @@ class _Run:
                     "target": _header(answer, TARGET_HEADER),
                     "version": _header(answer, VERSION_HEADER),
                 }
+                attempts = _attempts(answer)
                 verdict = await self._judge(answer, stream=stream)
         except Exception as error:  # _fault_of raises what it does not know
             verdict = Verdict(error=_fault_of(error))
@@ -165,6 +168,7 @@ class _Run:
                 session=session,
                 status=status,
                 error=verdict.error,
+                attempts=attempts,
                 fingerprint=verdict.fingerprint and code_of(verdict.fingerprint),
                 latency_seconds=self._clock() - due,
                 ttft_seconds=None if first is None else first - due,
@@ -202,6 +206,11 @@ class _Run:
 def _body(model: str, *, stream: bool) -> bytes:
     request: dict[str, object] = {"model": model, "messages": [{"role": "user", "content": PROMPT}]}
     return msgspec.json.encode(request | {"stream": True} if stream else request)
+
+
+def _attempts(answer: aiohttp.ClientResponse) -> int:
+    value = answer.headers.get(ATTEMPTS_HEADER, "")
+    return int(value) if value.isascii() and value.isdecimal() and len(value) <= 4 else 1
 
 
 def _header(answer: aiohttp.ClientResponse, name: str) -> str | None:

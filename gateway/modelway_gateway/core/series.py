@@ -51,13 +51,15 @@ class Histogram:
 class Series:
     """What is counted for one (policy, rule, target, model, version, arm)."""
 
-    __slots__ = ("duration", "fallbacks", "key", "requests", "tpot", "ttft")
+    __slots__ = ("duration", "fallbacks", "key", "requests", "rescued", "tpot", "ttft")
 
     def __init__(self, key: SeriesKey) -> None:
         self.key = key
         self.requests: dict[Outcome, int] = dict.fromkeys(Outcome, 0)
         self.fallbacks = 0
         """Requests given to it that went on to a fallback model."""
+        self.rescued = 0
+        """Requests whose first attempt failed, and that another attempt answered well."""
         self.ttft = Histogram(TTFT_BUCKETS_SECONDS)
         self.tpot = Histogram(TPOT_BUCKETS_SECONDS)
         self.duration = Histogram(DURATION_BUCKETS_SECONDS)

@@ -209,8 +209,8 @@ def test_the_panel_shows_both_arms_as_clients_see_them_now() -> None:
     stable, candidate = (
         next(line for line in text.splitlines() if f"  {name}  " in line) for name in ("chat-v1", "chat-v2")
     )
-    assert ["│", "chat-v1", "█", "99", "20", "0.0%", "60", "ms", "60", "ms", "│"] == stable.split()
-    assert ["│", "chat-v2", "▁", "1", "0", "100.0%", "-", "-", "│"] == candidate.split()
+    assert ["│", "chat-v1", "█", "99", "20", "0.0%", "0.0%", "60", "ms", "60", "ms", "│"] == stable.split()
+    assert ["│", "chat-v2", "▁", "1", "0", "100.0%", "0.0%", "-", "-", "│"] == candidate.split()
 
 
 def test_without_a_terminal_a_line_is_said_when_something_changed() -> None:
