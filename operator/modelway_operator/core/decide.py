@@ -16,6 +16,7 @@ from modelway_operator.core.compile.models import references_of
 from modelway_operator.core.compile.versions import model_key
 from modelway_operator.core.document import Document, document_of
 from modelway_operator.core.findings import Area, Event, Finding, Severity
+from modelway_operator.core.in_place import switched_at_once, versions_of
 from modelway_operator.core.memory import Memory
 from modelway_operator.core.outcomes import PolicyOutcome, policy_outcome
 from modelway_operator.core.parts import Parts
@@ -70,10 +71,16 @@ def decide(snapshot: Snapshot) -> Plan:
         push=pushes.last,
         refused=pushes.refused,
         shrunk=is_shrunk(document, snapshot),
-        events=(*statuses.events, *notes),
+        events=(*statuses.events, *notes, *switched_at_once(reading, snapshot.memory.versions)),
         findings=findings,
         counts=_counts(reading, outcomes, document, made=snapshot.memory.made + parts.made),
-        memory=Memory(parts=parts.kept(), known=answers.known, valid_models=reading.inventory.valid, told=told),
+        memory=Memory(
+            parts=parts.kept(),
+            known=answers.known,
+            valid_models=reading.inventory.valid,
+            versions=versions_of(reading),
+            told=told,
+        ),
     )
 
 

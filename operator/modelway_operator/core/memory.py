@@ -38,6 +38,8 @@ class Memory:
     """Revisions by uid of the objects in the configs that were pushed, oldest first."""
     valid_models: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, repr=False)
     """The last valid generation of each LLMModel, by uid."""
+    versions: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """What each LLMModel was, by uid."""
     made: int = 0
     """Parts that `wanted` compiled in this turn."""
     told: frozenset[str] = frozenset()
@@ -45,4 +47,4 @@ class Memory:
 
     def of_a_standby(self) -> "Memory":
         """What a replica that only watches hands on: what is compiled and valid, nothing of gateways."""
-        return Memory(parts=self.parts, valid_models=self.valid_models)
+        return Memory(parts=self.parts, valid_models=self.valid_models, versions=self.versions)

@@ -159,3 +159,48 @@ def test_a_fallback_is_the_model_as_it_is_now_while_a_rollout_gates_its_target()
     assert other_after.fallback is not None
     assert (gated.targets[0].stable,) == other.fallback.models
     assert (gated_after.targets[0].candidate,) == other_after.fallback.models
+
+
+def edited(**spec: Any) -> World:
+    """A model that a rollout gates in one rule, and that another rule falls back to, edited in place."""
+    rules = [a_rule("a", targets=[a_target()], when={"all": [{"priority": "Batch"}]}), a_rule("b", "small")]
+    rules[1]["fallback"] = asking("llama")
+    world = World(
+        models=[a_model(**spec), a_model("small")],
+        policies=[a_policy(rules=rules, rollouts=[a_rollout(rule="a")]), a_policy("plain", models=["plain"])],
+    )
+    world.settle()
+    world.edit_model("llama", parameters={"temperature": "0.2"})
+    world.events.clear()
+    world.turn()
+    return world
+
+
+def test_a_model_edited_in_place_says_who_has_the_new_version_at_once() -> None:
+    """Once, on the model: what is gated, and direct callers, targets without an entry and fallbacks, which are not."""
+    world = edited(access="Direct")
+    world.turn()
+    told = [event for event in world.events if event.reason == "SwitchedAtOnce"]
+
+    assert [("LLMModel", "llama")] == [(event.about.kind, event.about.name) for event in told]
+    gated, _, switched = told[0].message.partition("at once:")
+    assert "policy chat, rule a, target main" in gated
+    for place in ("ask for llama", "chat, rule b, as a fallback", "policy plain, rule all, target llama"):
+        assert place in switched
+    assert "LLMModel for each version" in switched
+
+
+def test_a_model_that_nothing_gates_or_nobody_else_uses_says_nothing() -> None:
+    """There is nothing that its author could have expected otherwise."""
+    gated = World(
+        models=[a_model(access="PolicyOnly")],
+        policies=[a_policy(rules=[a_rule(targets=[a_target()])], rollouts=[a_rollout()])],
+    )
+    plain = World(models=[a_model()], policies=[a_policy()])
+    for world in (gated, plain):
+        world.settle()
+        world.edit_model("llama", parameters={"temperature": "0.2"})
+        world.turn()
+        world.turn()
+
+        assert "SwitchedAtOnce" not in [event.reason for event in world.events]
