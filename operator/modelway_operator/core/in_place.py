@@ -61,7 +61,7 @@ def _direct(entry: ModelEntry) -> list[str]:
 def _event(entry: ModelEntry, gated: list[str], switched: list[str]) -> Event:
     message = (
         f"edited in place: a rollout moves {_listed(gated)}, but these have the new version at once: "
-        f"{_listed(switched)}; make an LLMModel for each version, or access: PolicyOnly and a rollout entry for each target"
+        f"{_listed(switched)}; make an LLMModel for each version, or let a rollout entry gate each target"
     )
     return Event(about=entry.head.ref, severity=Severity.WARNING, reason="SwitchedAtOnce", message=message)
 
