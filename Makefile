@@ -62,8 +62,8 @@ pictures: env ## take the pictures of the demo that the docs show, from a run of
 verify: dev-env ## fail when a generated file is stale
 	@echo "==> generated files"; $(BIN)/python tools/generate_crds.py --check && $(BIN)/python tools/draw_states.py --check
 
-bench: dev-env ## measure the gateway beside nginx, about 5 minutes (QUICK=1: one round); needs nginx, cc and two quiet cores
-	@$(BIN)/python -m bench $(if $(QUICK),--quick)
+bench: dev-env ## measure the gateway beside nginx, about 5 minutes (QUICK=1: one round; BENCH_PYTHON=… runs it on another interpreter); needs nginx, cc and two quiet cores
+	@$(BIN)/python -m bench $(if $(QUICK),--quick) $(if $(BENCH_PYTHON),--python $(BENCH_PYTHON))
 
 lock: dev-env ## pin every dependency anew, with hashes
 	@tools/lock.sh

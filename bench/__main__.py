@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from bench import contestants, host, page, picture, record, table
+from bench.interpreter import describe, gateway_python
 from bench.native import UnmeasurableError, built
 from bench.plan import HOLD, TESTS
 from bench.record import Record
@@ -31,6 +32,7 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="one round: figures to look at, not to quote")
     parser.add_argument("--rounds", type=int, help=f"default: {ROUNDS}")
     parser.add_argument("--record", type=Path, default=LATEST, help="where to write (default: build/bench.json)")
+    parser.add_argument("--python", help="an interpreter to run the gateway on (default: this one); see interpreter.py")
     parser.add_argument("--publish", type=Path, metavar="RECORD", help="measure nothing; put it into the docs")
     options = parser.parse_args()
     if options.publish:
@@ -38,7 +40,8 @@ def main() -> int:
         return 0
     try:
         _check_host()
-        found = run(options.rounds or (QUICK_ROUNDS if options.quick else ROUNDS))
+        python = gateway_python(options.python)
+        found = run(options.rounds or (QUICK_ROUNDS if options.quick else ROUNDS), python=python)
     except (UnmeasurableError, LoadFailedError) as exc:
         print(f"bench: {exc}", file=sys.stderr)
         return 1
@@ -49,7 +52,7 @@ def main() -> int:
     return 0
 
 
-def run(rounds: int) -> Record:
+def run(rounds: int, *, python: str) -> Record:
     """Start everything, measure, stop everything."""
     programs = built()
     with ExitStack() as stack:
@@ -57,7 +60,7 @@ def run(rounds: int) -> Record:
         upstream = stack.enter_context(contestants.upstream(programs))
         gateways = [
             stack.enter_context(contestants.nginx(folder, upstream.port)),
-            stack.enter_context(contestants.modelway(folder, upstream.port)),
+            stack.enter_context(contestants.modelway(folder, upstream.port, python=python)),
         ]
         tools = Tools(programs=programs, folder=folder, key=contestants.api_key())
         done = Run(tools, upstream=upstream, gateways=gateways)
@@ -66,6 +69,7 @@ def run(rounds: int) -> Record:
         done.measure(TESTS, rounds=rounds)
     return Record(
         machine=host.name(),
+        python=describe(python),
         made_at=datetime.now(UTC).strftime("%Y-%m-%d"),
         modelway=f"Modelway {version('modelway')} at {_commit()}",
         nginx=_nginx_version(),

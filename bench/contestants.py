@@ -104,15 +104,15 @@ def nginx(folder: Path, upstream_port: int) -> Iterator[Contestant]:
 
 
 @contextmanager
-def modelway(folder: Path, upstream_port: int) -> Iterator[Contestant]:
-    """The gateway with a key, a policy, and metrics."""
+def modelway(folder: Path, upstream_port: int, *, python: str = sys.executable) -> Iterator[Contestant]:
+    """The gateway with a key, a policy, and metrics; `python` has what it needs installed (interpreter.py)."""
     port, own = free_port(), folder / MODELWAY
     own.mkdir()
     (own / BUNDLE_KEY).write_bytes(bundle(upstream_port))
     arguments = ["--host", "127.0.0.1", "--port", str(port), "--metrics-port", str(free_port())]
     arguments += ["--admin-host", "127.0.0.1", "--admin-port", str(free_port())]
     arguments += ["--bundle-dir", str(own), "--pre-stop-seconds", "0", "--grace-seconds", "1", "--log-level", "warning"]
-    command = [sys.executable, "-m", "modelway_gateway", *arguments]
+    command = [python, "-m", "modelway_gateway", *arguments]
     with _running(command, core=GATEWAY_CORE, port=port) as process:
         yield Contestant(MODELWAY, port, process)
 

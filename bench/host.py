@@ -101,11 +101,11 @@ def allow_many_files() -> None:
 
 
 def name() -> str:
-    """The machine in a line: processor, cores, kernel, Python."""
+    """The machine in a line: processor, cores, kernel."""
     model = "unknown processor"
     for line in (PROC / "cpuinfo").read_text().splitlines():
         if line.startswith("model name"):
             model = line.partition(":")[2].strip()
             break
     system = f"{platform.system()} {platform.release()}"
-    return f"{model}, {os.cpu_count()} cores, {system}, Python {platform.python_version()}"
+    return f"{model}, {os.cpu_count()} cores, {system}"

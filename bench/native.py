@@ -16,12 +16,16 @@ class UnmeasurableError(Exception):
     """Something that measuring needs is not here; the text says what, and how to get it."""
 
 
+def cache_folder() -> Path:
+    """Where what was built once is kept."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "modelway" / "bench"
+
+
 def built() -> Path:
     """The folder with the programs `upstream` and `load`."""
     texts = sorted(SOURCES.glob("*.[ch]"))
     digest = hashlib.sha256(b"".join(each.read_bytes() for each in texts)).hexdigest()[:16]
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    folder = cache / "modelway" / "bench" / digest
+    folder = cache_folder() / digest
     for name in ("upstream", "load"):
         if not (folder / name).exists():
             _compile(SOURCES / f"{name}.c", folder / name)

@@ -22,6 +22,8 @@ class Record(msgspec.Struct, kw_only=True):
     """One run."""
 
     machine: str
+    python: str
+    """What ran the gateway; how it was built matters."""
     made_at: str
     modelway: str
     """Version and commit."""

@@ -88,7 +88,7 @@ def _markdown(row: tuple[str, ...]) -> str:
 
 
 def _notes(record: Record) -> Iterator[str]:
-    yield f"{record.machine}; {record.nginx}; {record.modelway}; {record.made_at}."
+    yield f"{record.machine}; {record.nginx}; {record.modelway} on {record.python}; {record.made_at}."
     others = [share * 100 for share in record.foreign_shares]
     work = record.fixed_work_us
     yield (

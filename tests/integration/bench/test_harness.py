@@ -103,7 +103,7 @@ def test_a_run_makes_a_record_that_can_be_shown(gateway: Contestant, upstream: C
     held = contestants.upstream_counts(upstream.port)["streams"]
     run.measure([each for each in TESTS if each.name == "1 KB requests"], rounds=1)
     made = Record(
-        machine="m", made_at="d", modelway="w", nginx="n", rounds=1, figures=run.figures,
+        machine="m", python="p", made_at="d", modelway="w", nginx="n", rounds=1, figures=run.figures,
         foreign_shares=run.foreign_shares, fixed_work_us=run.fixed_work_us, retaken=run.retaken,
     )  # fmt: skip
     record.write(made, tools.folder / "record.json")
