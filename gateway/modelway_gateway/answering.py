@@ -122,7 +122,6 @@ class Answer(ABC):
 
     def __init__(
         self,
-        *,
         floor: Floor,
         call: Call,
         runtime: Runtime,
@@ -132,7 +131,10 @@ class Answer(ABC):
         head_lines: bytes,
         seconds: float | None,
     ) -> None:
-        """`head_lines` end the head of every attempt; `seconds` is the client's own deadline."""
+        """`head_lines` end the head of every attempt; `seconds` is the client's own deadline.
+
+        By place: a class called with names costs twice as much, and there is one of these for each request.
+        """
         assert decision.option is not None and decision.offer is not None  # noqa: PT018 - by Decision's rule
         self._floor = floor
         self._call = call

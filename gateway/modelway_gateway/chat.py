@@ -73,12 +73,10 @@ class Chat:
             _check_content_type(call)
             fields = read_fields(call.body)
             model, is_stream = check_chat(fields)
-            question = Question(
-                namespace=namespace, model=model, caller=caller, headers=call.headers, fields=fields, body=call.body
-            )
+            question = Question(namespace, model, caller, call.headers, fields, call.body)
             if caller is not None and caller.chooses_priority:
                 chosen_priority(question, caller.priority)  # a wrong word is refused whether or not a rule reads it
-            seconds = _client_deadline(question)
+            seconds = _client_deadline(question) if TIMEOUT_HEADER in call.headers else None
             decision = choose(runtime, question, _draw(DRAW_BITS))
             if decision.refusal is not None:
                 raise _refused(decision)
@@ -87,16 +85,7 @@ class Chat:
             return
         head_lines = b"%b%bX-Request-Id: %b\r\n" % (_ACCEPT[is_stream], _traceparent(call), ticket.request_id)
         kind = StreamedAnswer if is_stream else WholeAnswer
-        kind(
-            floor=self._floor,
-            call=call,
-            runtime=runtime,
-            question=question,
-            decision=decision,
-            ticket=ticket,
-            head_lines=head_lines,
-            seconds=seconds,
-        ).begin()
+        kind(self._floor, call, runtime, question, decision, ticket, head_lines, seconds).begin()
 
     def refuse(self, call: Call, exc: AnsweredError, ticket: Ticket, decision: Decision | None = None) -> None:
         """Answer a request that was sent nowhere."""

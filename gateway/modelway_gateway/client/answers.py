@@ -52,11 +52,16 @@ def _connection_line(peer: Peer) -> bytes:
     return b"Connection: keep-alive\r\n" if peer.keep_alive else b""
 
 
-def answer_block(status: int, headers: bytes, length: int, peer: Peer) -> bytes:
-    """The head of an answer of known length."""
-    return b"%b%b%b%bContent-Length: %d\r\n\r\n" % (
-        _status_line(status), headers, DATE.line, _connection_line(peer), length,
-    )  # fmt: skip
+def answer_block(status: int, headers: bytes, body: bytes, peer: Peer, *, length: int) -> bytes:
+    """The head of an answer of known length, and as much of its body as goes out with it."""
+    return b"%b%b%b%bContent-Length: %d\r\n\r\n%b" % (
+        _STATUS_LINES.get(status) or _status_line(status),
+        headers,
+        DATE.line,
+        b"" if peer.keep_alive and peer.version_1_1 else _connection_line(peer),
+        length,
+        body,
+    )
 
 
 def stream_head(status: int, headers: bytes, peer: Peer) -> bytes:

@@ -110,7 +110,6 @@ class Call:
 
     def __init__(
         self,
-        *,
         wire: Wire,
         method: str,
         target: str,
@@ -120,6 +119,7 @@ class Call:
         keep_alive: bool,
         version_1_1: bool,
     ) -> None:
+        """By place: a class called with names costs twice as much, and there is one of these for each request."""
         self.wire = wire
         self.method = method
         self.path = target.partition("?")[0]
@@ -144,13 +144,13 @@ class Call:
         if self._done or self.stream is not None:
             raise RuntimeError("this call has been answered")
         if not self.disconnected:
-            head = answer_block(status, headers, len(body), self)
+            length = len(body)
             if self.method == "HEAD":
-                self.wire.send(head)
-            elif len(body) <= _WRITE_SEPARATELY_BYTES:
-                self.wire.send(head + body)
+                self.wire.send(answer_block(status, headers, b"", self, length=length))
+            elif length <= _WRITE_SEPARATELY_BYTES:
+                self.wire.send(answer_block(status, headers, body, self, length=length))
             else:  # the transport sends both in one go; joining would copy a large body once more
-                self.wire.send(head)
+                self.wire.send(answer_block(status, headers, b"", self, length=length))
                 self.wire.send(body)
         self.complete(close=False)
 

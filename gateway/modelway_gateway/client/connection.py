@@ -27,6 +27,7 @@ _log = logging.getLogger("modelway_gateway.client")
 _LOOK_AGAIN_SECONDS = 1.0
 _LINGER_SECONDS = 2.0
 _FOREVER = float("inf")
+_parse = web.RequestHandler.data_received
 _NOTSENT_LOWAT: int | None = getattr(socket, "TCP_NOTSENT_LOWAT", None)
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # a client must see that this was no orderly end
 
@@ -158,9 +159,9 @@ class Connection(web.RequestHandler):
             return
         if self._head_size + len(data) > self._limits.header_block_bytes:
             self._weigh_heads = True
-        requests = self._request_count
-        in_body = not self._last_payload.is_eof()
-        super().data_received(data)
+        requests, payload = self._request_count, self._last_payload
+        in_body = payload is not EMPTY_PAYLOAD and not payload.is_eof()
+        _parse(self, data)
         if self._request_count != requests:
             self._head_since = 0.0
             self._head_size = 0
@@ -240,6 +241,17 @@ class Connection(web.RequestHandler):
     def _take_body(self) -> bool:
         payload = self._payload
         assert payload is not None
+        if payload is EMPTY_PAYLOAD:
+            return True
+        buffer = payload._buffer  # noqa: SLF001 - a body that came whole is taken in one look
+        if payload._eof and len(buffer) == 1 and not self._body_parts and not self._reading_paused:  # noqa: SLF001
+            if payload is self._last_payload:
+                self._last_payload = EMPTY_PAYLOAD
+            self._body_parts.append(buffer[0])
+            if len(buffer[0]) <= self._limits.body_bytes:
+                return True
+            self._refuse(answers.BODY_TOO_LARGE)
+            return False
         while True:
             if payload.exception() is not None:
                 self._refuse(answers.BAD_BODY)
@@ -284,15 +296,16 @@ class Connection(web.RequestHandler):
         if parts:
             self._body_parts = []
             self._body_size = 0
+        path = message.path
         self._call = call = Call(
-            wire=self,
-            method=message.method,
-            target=message.path if message.path[0] == "/" else message.url.raw_path_qs,
-            headers=message.headers,
-            body=parts[0] if len(parts) == 1 else b"".join(parts),
-            received_at=self._loop.time(),
-            keep_alive=not (message.should_close or message.upgrade or self._server.draining),
-            version_1_1=message.version >= (1, 1),
+            self,
+            message.method,
+            path if path[0] == "/" else message.url.raw_path_qs,
+            message.headers,
+            parts[0] if len(parts) == 1 else b"".join(parts),
+            self._loop.time(),
+            not (message.should_close or message.upgrade or self._server.draining),
+            message.version >= (1, 1),
         )
         try:
             self._server.handler(call)

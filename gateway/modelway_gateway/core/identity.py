@@ -28,18 +28,23 @@ def identify(runtime: Runtime, authorization: Sequence[str]) -> tuple[str, Calle
     if len(authorization) > 1:
         raise RequestError(Code.DUPLICATE_AUTHORIZATION, "There is more than one Authorization header.")
     value = authorization[0]
+    caller = runtime.known_callers.get(value)
+    if caller is None:
+        caller = _look_up(runtime, value)
+    return caller.namespace, caller
+
+
+def _look_up(runtime: Runtime, value: str) -> Caller:
+    """Whose key this is, by its hash, which tells nothing of how much of a wrong key was right."""
     key = value[len(_BEARER) :].strip()
-    caller = runtime.known_keys.get(key)
     if value[: len(_BEARER)].lower() != _BEARER or not key or len(key) > MAX_KEY_LENGTH:
         raise _refused()
+    caller = runtime.callers.get(sha256(key.encode("utf-8", "surrogateescape")).hexdigest())
     if caller is None:
-        # Only right keys are remembered, so the memory cannot be filled from outside. A look-up by the hash tells
-        # nothing of how much of a wrong key was right.
-        caller = runtime.callers.get(sha256(key.encode("utf-8", "surrogateescape")).hexdigest())
-        if caller is None:
-            raise _refused()
-        runtime.known_keys[key] = caller
-    return caller.namespace, caller
+        raise _refused()
+    if value == f"Bearer {key}":  # one spelling of each right key is remembered: nobody can fill the memory
+        runtime.known_callers[value] = caller
+    return caller
 
 
 def _refused() -> RequestError:

@@ -73,7 +73,6 @@ class Decision:
 
     def __init__(
         self,
-        *,
         policy: Policy | None = None,
         rule: Rule | None = None,
         target: Target | None = None,

@@ -40,8 +40,9 @@ class Runtime:
     """Ready addresses by `Backend.id`, never empty; only of backends that are discovered."""
     revision_line: bytes
     findings: tuple[FindingOnGateway, ...]
-    known_keys: dict[str, Caller] = field(default_factory=dict)
-    """Keys that were seen and are right, so that the hash is taken once each. Never more than there are clients."""
+    known_callers: dict[str, Caller] = field(default_factory=dict)
+    """By the `Authorization` header of a key that is right, so that the hash is taken once each. Never more than there
+    are clients."""
 
     def with_live(self, state: LiveState, *, revision: str) -> Runtime:
         """The same with another live part. Raises ConfigError for a state that no gateway could follow."""

@@ -62,15 +62,7 @@ class UpstreamClient:
         `total_seconds` is for a call that may take less than the origin says in all.
         """
         exchange = LiveExchange(
-            owner=self,
-            loop=self._loop,
-            origin=origin,
-            address=address,
-            head=head,
-            body=body,
-            sink=sink,
-            streamed=streamed,
-            total_seconds=total_seconds,
+            self._exchanges.discard, self._loop, origin, address, head, body, sink, streamed, total_seconds
         )
         self._exchanges.add(exchange)
         pool = self._pools.get((origin, address))
@@ -122,10 +114,7 @@ class UpstreamClient:
             resent_total=self._resent,
         )
 
-    # For exchanges and pools
-
-    def forget(self, exchange: LiveExchange) -> None:
-        self._exchanges.discard(exchange)
+    # For pools
 
     def resend(self, exchange: LiveExchange) -> None:
         """The warm connection was closing when the request was sent on it: once more, on a new one."""

@@ -66,19 +66,20 @@ class Connection(asyncio.Protocol):
         self._exchange: LiveExchange | None = None
         self._reading = True
         self._parser = httptools.HttpResponseParser(self)
+        self._data = b""
+        self._more_data: list[bytes] | None = None
+        self._informational = False
+        self._keep_alive = False
+        self._status = 0
         self._prepare()
 
     def _prepare(self) -> None:
-        self._status = 0
+        """For the next answer; what an answer sets anyway stays as it is."""
         self._headers: Headers = []
         self._head_bytes = 0
         self._head_complete = False
-        self._informational = False
         self._length_known = False
         self._complete = False
-        self._keep_alive = False
-        self._data = b""
-        self._more_data: list[bytes] | None = None
 
     @property
     def is_open(self) -> bool:
@@ -159,10 +160,13 @@ class Connection(asyncio.Protocol):
                 exchange.first_byte_at = now
                 exchange.head = exchange.body = b""
                 exchange.sink.on_head(self._status, self._headers)
-            if self._data and not exchange.over:
-                data = self._data if self._more_data is None else b"".join((self._data, *self._more_data))
-                self._data, self._more_data = b"", None
-                exchange.sink.on_data(data)
+            data = self._data
+            if data:
+                self._data = b""
+                if self._more_data is not None:
+                    data, self._more_data = b"".join((data, *self._more_data)), None
+                if not exchange.over:
+                    exchange.sink.on_data(data)
         if exchange.over:  # the sink aborted it, and this connection with it
             return
         if self._complete:
@@ -179,7 +183,8 @@ class Connection(asyncio.Protocol):
         # An answer that came before its request was sent leaves the rest of the request on the wire.
         if keep and not transport.is_closing() and not transport.get_write_buffer_size():
             self._prepare()
-            self.resume()
+            if not self._reading:
+                self.resume()
             self._home.release(self)
         else:
             self.close()
@@ -208,8 +213,9 @@ class Connection(asyncio.Protocol):
             raise _Fault("sent more than its answer")
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._head_bytes += len(name) + len(value) + 4
-        if self._head_bytes > MAX_HEAD_BYTES or len(self._headers) >= _MAX_HEADERS:
+        headers = self._headers
+        self._head_bytes = size = self._head_bytes + len(name) + len(value) + 4
+        if size > MAX_HEAD_BYTES or len(headers) >= _MAX_HEADERS:
             raise _Fault("sent headers larger than allowed")
         if b"\0" in value or b"\r" in value or b"\n" in value:
             raise _Fault("sent a header with a control character")
@@ -222,7 +228,7 @@ class Connection(asyncio.Protocol):
             if self._length_known or value.lower() != b"chunked":
                 raise _Fault("sent an answer whose framing is ambiguous")
             self._length_known = True
-        self._headers.append((name, value))
+        headers.append((name, value))
 
     def on_headers_complete(self) -> None:
         self._status = self._parser.get_status_code()

@@ -6,7 +6,8 @@ The rule: everything that ends an exchange goes through `end` or `fail`, and onl
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from modelway_gateway.upstream.interface import Address, FailureKind, Origin, Sink, UpstreamFailure
 
@@ -22,20 +23,13 @@ _OVERDUE = {
 }
 
 
-class Owner(Protocol):
-    """Who keeps the list of exchanges under way."""
-
-    def forget(self, exchange: LiveExchange) -> None: ...
-
-
 class LiveExchange:
     """See `interface.Exchange` for what the holder may use."""
 
     __slots__ = (
         "_content",
-        "_ended",
+        "_forget",
         "_loop",
-        "_owner",
         "_paused",
         "_resent",
         "_started_at",
@@ -52,6 +46,7 @@ class LiveExchange:
         "head",
         "last_data_at",
         "origin",
+        "over",
         "reused",
         "sent_at",
         "sink",
@@ -59,8 +54,7 @@ class LiveExchange:
 
     def __init__(
         self,
-        *,
-        owner: Owner,
+        forget: Callable[[LiveExchange], None],
         loop: asyncio.AbstractEventLoop,
         origin: Origin,
         address: Address | None,
@@ -70,8 +64,9 @@ class LiveExchange:
         streamed: bool,
         total_seconds: float | None,
     ) -> None:
+        """`forget` takes it off the list of exchanges under way. By place: with names it would cost twice as much."""
         now = loop.time()
-        self._owner = owner
+        self._forget = forget
         self._loop = loop
         self.origin = origin
         self.address = address
@@ -94,7 +89,7 @@ class LiveExchange:
         self._total_seconds = total if total_seconds is None else min(total, total_seconds)
         self._paused = False
         self._resent = False
-        self._ended = False
+        self.over = False
 
     # For the holder
 
@@ -122,10 +117,6 @@ class LiveExchange:
 
     # For the connection and the client
 
-    @property
-    def over(self) -> bool:
-        return self._ended
-
     def may_resend(self, now: float) -> bool:
         """A resting connection that closes as it is used says nothing about the request; an old one's death may."""
         return self.reused and not self._resent and now - self.sent_at < RESEND_WITHIN_SECONDS
@@ -149,20 +140,20 @@ class LiveExchange:
             connection.pause()
 
     def end(self) -> None:
-        if not self._ended:
+        if not self.over:
             self._finish()
             self.sink.on_end()
 
     def fail(self, kind: FailureKind, what: str) -> None:
-        if not self._ended:
+        if not self.over:
             self._finish()
             label = self.origin.label or "The upstream"
             self.sink.on_failure(UpstreamFailure(kind, f"{label} {what}."))
 
     def _finish(self) -> None:
-        self._ended = True
+        self.over = True
         self.head = self.body = b""
-        self._owner.forget(self)
+        self._forget(self)
         if self.connect_task is not None:
             self.connect_task.cancel()
             self.connect_task = None
@@ -193,4 +184,5 @@ class LiveExchange:
             self.check_at = since + seconds
 
     def _look_by(self, deadline: float) -> None:
-        self.check_at = min(self.check_at, deadline)
+        if deadline < self.check_at:
+            self.check_at = deadline

@@ -132,6 +132,13 @@ async def test_a_message_has_the_fields_that_are_read() -> None:
     assert (upgraded, tail) == (False, b"")
 
 
+async def test_a_body_that_came_whole_is_one_piece_in_the_readers_buffer() -> None:
+    """At its end, and with nothing else that taking it would have to do."""
+    [(_, payload)], *_ = a_parser().feed_data(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\n{}")
+
+    assert (list(payload._buffer), payload._eof, payload._buffer_offset) == ([b"{}"], True, 0)
+
+
 async def test_a_request_without_body_has_the_empty_reader() -> None:
     """Which is at its end from the beginning."""
     [(_, payload)], *_ = a_parser().feed_data(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")

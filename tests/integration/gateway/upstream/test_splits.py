@@ -99,7 +99,7 @@ def tell(pieces: list[bytes]) -> tuple[list[object], bool]:
     connection = Connection(home, loop)
     connection.connection_made(cast("asyncio.Transport", wire))
     exchange = LiveExchange(
-        owner=home,
+        forget=home.forget,
         loop=loop,
         origin=Origin(scheme="http", host="h", port=1),
         address=None,

@@ -70,5 +70,15 @@ def test_wrong_keys_are_not_remembered() -> None:
             identify(runtime, [f"Bearer guess-{number}"])
     identify(runtime, [f"Bearer {KEY}"])
 
-    assert set(runtime.known_keys) == {KEY}
-    assert isinstance(runtime.known_keys[KEY], Caller)
+    assert set(runtime.known_callers) == {f"Bearer {KEY}"}
+    assert isinstance(runtime.known_callers[f"Bearer {KEY}"], Caller)
+
+
+def test_one_spelling_of_a_right_key_is_remembered() -> None:
+    """Whoever has a key could else fill the memory by spelling it in ever new ways."""
+    runtime = a_runtime(a_base(a_model()))
+    for spaces in range(1, 100):
+        _, caller = identify(runtime, [f"bearer{' ' * spaces}{KEY}"])
+        assert caller is not None
+
+    assert runtime.known_callers == {}
