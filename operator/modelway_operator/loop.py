@@ -42,6 +42,10 @@ BUNDLE_SECONDS: Final = 10.0
 CERTIFICATES_SECONDS: Final = 3600.0
 CERTIFICATES_AGAIN_SECONDS: Final = 60.0
 PROBE_AGAIN_SECONDS: Final = 5.0
+OUTBID_SECONDS: Final = 60.0
+"""Two operators that both lead outbid each other no sooner again than this..."""
+RELENT_SECONDS: Final = 3600.0
+"""...then twice as late each time, up to this."""
 STANDSTILL_SECONDS: Final = 60.0
 
 logger = logging.getLogger(__name__)
@@ -115,6 +119,8 @@ class Loop:
         self._leads_epoch: int | None = None
         self._pushed: Push | None = None
         self._models_before = 0
+        self._outbid_from = 0.0
+        self._outbid_pause_seconds = OUTBID_SECONDS
         self._memory = Memory()
         self._warm_for: tuple[int, ...] = ()
         self._certificates_due = 0.0
@@ -187,12 +193,29 @@ class Loop:
         seen += [report.fenced.epoch for report in parts.gateways.reports() if report.fenced is not None]
         highest = max([*seen, bundle.live.epoch if bundle is not None else 0])
         fenced = any(report.fenced is not None for report in parts.gateways.reports())
-        if self._leads_epoch is None or highest > parts.lease.epoch or (fenced and highest == parts.lease.epoch):
+        is_outbid = highest > parts.lease.epoch or (fenced and highest == parts.lease.epoch)
+        if self._leads_epoch is None or (is_outbid and self._may_outbid()):
             await parts.lease.raise_epoch(highest)
         if self._leads_epoch != parts.lease.epoch:
             self._leads_epoch, self._pushed = parts.lease.epoch, None
             logger.info("leading", extra={"epoch": parts.lease.epoch})
         return parts.lease.role is Role.LEADING
+
+    def _may_outbid(self) -> bool:
+        """Whether to take a higher epoch than somebody who pushed under a higher one than ours.
+
+        At once the first time. One who bids again has a Lease of his own, which is a mistake of whoever installed him:
+        the pauses grow, so that gateways do not go from hand to hand, and whoever bid last is left in peace.
+        """
+        now, pause = self._clock(), self._outbid_pause_seconds
+        if now < self._outbid_from:
+            return False
+        self._outbid_pause_seconds = (
+            OUTBID_SECONDS if now > self._outbid_from + pause else min(2 * pause, RELENT_SECONDS)
+        )
+        self._outbid_from = now + self._outbid_pause_seconds
+        logger.error("another operator pushes to these gateways", extra={"epoch": self._parts.lease.epoch})
+        return True
 
     async def _keep_identity(self) -> float:
         """Renew what is due; when to look again."""

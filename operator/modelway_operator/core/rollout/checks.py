@@ -13,9 +13,10 @@ ENDS: tuple[Check, ...] = (
     candidates.is_spec_reverted,
     candidates.is_superseded,
     candidates.is_candidate_deleted,
+    # Before what is remembered of the candidate, which may be this very failure, written down by one that then died.
+    candidates.fails_guardrail,
     candidates.is_quarantined_elsewhere,
     candidates.are_settings_lost,
-    candidates.fails_guardrail,
     steps.rejects_guarded,
 )
 ANY_ACTIVE: tuple[Check, ...] = (*ENDS, candidates.is_pause_asked)
