@@ -69,6 +69,8 @@ class Installation:
         self.server = server
         self.kube = kube
         self.namespace = namespace
+        self.kubeconfig: Path | None = None
+        """The operators' way to the API server, where it is not the straight one."""
         self._folder = folder
         self._address = outside_address()
         self._stack = contextlib.AsyncExitStack()
@@ -160,7 +162,7 @@ class Installation:
                 sys.executable, "-m", "modelway_operator",
                 "--namespace", self.namespace, "--watch-namespaces", self.namespace,
                 "--pod-name", f"operator-{len(self.operators)}",
-                "--kubeconfig", str(self.server.kubeconfig(OPERATOR_TOKEN)),
+                "--kubeconfig", str(self.kubeconfig or self.server.kubeconfig(OPERATOR_TOKEN)),
                 "--health-host", "127.0.0.1", "--health-port", str(port), "--log-level", "debug",
                 *(arguments or ("--metrics-source", "none")),
                 stdout=output, stderr=asyncio.subprocess.STDOUT, env=environment,
