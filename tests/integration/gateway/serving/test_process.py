@@ -5,9 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
-import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import aiohttp
@@ -16,34 +13,10 @@ import pytest
 from modelway_contract import codec
 from modelway_contract.names import BUNDLE_KEY
 
+from tests.integration.gateway.serving.processes import event, process
 from tests.integration.gateway.serving.scenes import DONE, asking_for_a_stream, chunk, one_upstream
 from tests.support.gateway import KEY, a_base, a_model, a_policy, a_push, a_rule, a_target, gateway_harness
 from tests.support.upstreams import SSE_HEAD, Peer, chunked, raw_upstream
-
-
-@asynccontextmanager
-async def process(*arguments: str, **environment: str) -> AsyncIterator[asyncio.subprocess.Process]:
-    started = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "modelway_gateway", *arguments,
-        stderr=asyncio.subprocess.PIPE, env={"PATH": "/usr/bin", **environment},
-    )  # fmt: skip
-    try:
-        yield started
-    finally:
-        if started.returncode is None:
-            started.kill()
-        await started.communicate()
-
-
-async def event(started: asyncio.subprocess.Process, name: str) -> dict[str, object]:
-    """The next log line of this event; every line must be a JSON object."""
-    assert started.stderr is not None
-    async with asyncio.timeout(20):
-        while line := await started.stderr.readline():
-            parsed: dict[str, object] = json.loads(line)
-            if parsed["event"] == name:
-                return parsed
-    raise AssertionError(f"the log ended before {name}")
 
 
 async def test_p20_sigterm_finishes_what_is_under_way_and_exits_0(tmp_path: Path) -> None:
