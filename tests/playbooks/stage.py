@@ -36,6 +36,7 @@ from modelway_operator.core.rollout.model import (
     Version,
 )
 from modelway_operator.core.rollout.settings import settings_of
+from modelway_operator.core.rollout.together import advance_together
 from modelway_operator.core.rollout.wanted import measurements_wanted
 
 V1 = Version("shop/law-v1", "v1-digest")
@@ -83,6 +84,8 @@ class Stage:
 
     def __init__(self, entry: Rollout, *, serving: Version | None, gateways: int = 2) -> None:
         self.now = START
+        self.key = replace(KEY, target=entry.target)
+        self.companions: tuple[Stage, ...] = (self,)
         self.entry: Rollout | None = entry
         self.wanted: Version | None = serving
         self.serving = serving
@@ -105,17 +108,33 @@ class Stage:
     # ------------------------------------------------------------------------------------------------------ time
 
     def tick(self) -> TargetPlan:
-        """One tick: traffic, a scrape where one is due, one turn of the operator, and the push."""
+        """One tick: traffic, a scrape where one is due, one turn of the operator over the policy, and the push."""
+        for stage in self.companions:
+            stage.let_time_pass()
+        plans = advance_together([stage.look() for stage in self.companions], advance)
+        for stage, plan in zip(self.companions, plans, strict=True):
+            stage.carry_out(plan)
+        assert self.plan is not None
+        return self.plan
+
+    def let_time_pass(self) -> None:
+        """Traffic until the next turn, and scrapes."""
         before, self.now = self.now, self.now + TICK_SECONDS
         self._serve()
         if self.scraping and before // SCRAPE_SECONDS != self.now // SCRAPE_SECONDS:
             for gateway in self.gateways:
                 if gateway.live:
                     gateway.scrapes.append(Scrape(time_seconds=self.now, values=dict(gateway.counters)))
+
+    def look(self) -> TargetSnapshot:
+        """What the operator decides on, with the measurements that it asked for."""
         snapshot = self.snapshot()
         requests = measurements_wanted(snapshot)
         self.asked += [(self.now, request) for request in requests]
-        plan = advance(replace(snapshot, measurements={request: self._answer(request) for request in requests}))
+        return replace(snapshot, measurements={request: self._answer(request) for request in requests})
+
+    def carry_out(self, plan: TargetPlan) -> None:
+        """Write what is to be written, and push."""
         if plan.state is not self.state:
             self.state = _written_and_read(plan.state) if self.forgetful else plan.state
         self.serving = plan.stable or self.serving
@@ -127,19 +146,18 @@ class Stage:
                 gateway.split = (
                     None if plan.rollout_id is None else SplitView(rollout_id=plan.rollout_id, share_bp=plan.share_bp)
                 )
-        return plan
 
     def snapshot(self) -> TargetSnapshot:
         """What the operator would see now, without measurements."""
         return TargetSnapshot(
             now=self.now,
-            key=KEY,
+            key=self.key,
             settings=None if self.entry is None else _settings(self.entry),
             scrape_interval_seconds=SCRAPE_SECONDS,
             wanted=self.wanted,
             serving=self.serving,
             state=self.state,
-            quarantined=self.quarantined,
+            quarantined=self.quarantined.union(*(stage.failed() for stage in self.companions if stage is not self)),
             share_is_zero=self.share_is_zero,
             paused=self.paused or (self.entry is not None and self.entry.paused),
             replicas=tuple(
@@ -151,6 +169,10 @@ class Stage:
             preflight=self.preflight,
             source=self.source,
         )
+
+    def failed(self) -> frozenset[str]:
+        """The versions that failed at this target."""
+        return frozenset(failed.version for failed in (self.state.quarantine if self.state is not None else ()))
 
     def _answer(self, request: MeasurementRequest) -> Measurement:
         answer = measure(request, {gateway.name: gateway.scrapes for gateway in self.gateways})
@@ -174,10 +196,10 @@ class Stage:
 
     def _count(self, gateway: Gateway, arm: Arm, version: Version, requests: float, errors: float, slow: float) -> None:
         labels = {
-            Label.NAMESPACE.value: KEY.namespace,
-            Label.POLICY.value: KEY.policy,
-            Label.RULE.value: KEY.rule,
-            Label.TARGET.value: KEY.target,
+            Label.NAMESPACE.value: self.key.namespace,
+            Label.POLICY.value: self.key.policy,
+            Label.RULE.value: self.key.rule,
+            Label.TARGET.value: self.key.target,
             Label.VERSION.value: version.digest,
             Label.ARM.value: arm.value,
         }
@@ -236,6 +258,8 @@ def an_entry(
     bake: int = 3,
     alpha: str = "0.01",
     max_replay: int = 20,
+    name: str = "legal",
+    target: str = KEY.target,
     **strategy: object,
 ) -> Rollout:
     """A valid rollout entry, each of its settings open to change; without steps it is a BlueGreen."""
@@ -253,9 +277,9 @@ def an_entry(
     }
     return Rollout.model_validate(
         {
-            "name": "legal",
+            "name": name,
             "rule": KEY.rule,
-            "target": KEY.target,
+            "target": target,
             "strategy": {
                 **way,
                 "bake": {"intervals": bake},
@@ -306,6 +330,13 @@ def a_stage(entry: Rollout | None = None, *, gateways: int = 2, forgetful: bool 
     assert stage.state is not None
     assert stage.state.phase is RolloutPhase.STABLE
     return stage
+
+
+def one_policy(*stages: Stage) -> tuple[Stage, ...]:
+    """These are targets of one policy from now on: time passes for all of them at once."""
+    for stage in stages:
+        stage.companions = stages
+    return stages
 
 
 # ---------------------------------------------------------------------------------------------------------- deeds

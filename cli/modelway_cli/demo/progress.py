@@ -85,7 +85,9 @@ class Progress:
     def headline(self) -> str:
         """Where it stands, in a few words."""
         match self.phase:
-            case RolloutPhase.STABLE | RolloutPhase.ROLLED_BACK | RolloutPhase.ROLLING_BACK | RolloutPhase.PREFLIGHT:
+            case RolloutPhase.STABLE | RolloutPhase.QUEUED | RolloutPhase.PREFLIGHT:
+                return str(self.phase)
+            case RolloutPhase.ROLLED_BACK | RolloutPhase.ROLLING_BACK:
                 return str(self.phase)
             case RolloutPhase.PROMOTING | RolloutPhase.BAKING:
                 return f"{self.phase}: all traffic, interval {self.intervals} of {self.intervals_needed}"

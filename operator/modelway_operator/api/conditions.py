@@ -110,6 +110,7 @@ class RollingOutReason(StrEnum):
     """What a running rollout is doing."""
 
     PROGRESSING = "Progressing"
+    QUEUED = "Queued"
     ROLLING_BACK = "RollingBack"
 
 

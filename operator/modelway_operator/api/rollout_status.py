@@ -49,6 +49,7 @@ class RolloutPhase(StrEnum):
     """Where a rollout stands; Applying, Warming, Soaking and Evaluating are the parts of one step."""
 
     STABLE = "Stable"
+    QUEUED = "Queued"
     PREFLIGHT = "Preflight"
     APPLYING = "Applying"
     WARMING = "Warming"
@@ -269,6 +270,8 @@ class RolloutStatus(StatusObject):
     """The last interval's end for which Prometheus has no samples; the interval after it covers the gap too."""
     intervals: Count = 0
     """Intervals counted in this step, or clean ones while baking."""
+    passed: bool = False
+    """The last interval would have led to the next step, if the rollouts that this one moves with were as far."""
 
     metrics: Annotated[tuple[MetricEvidence, ...], Field(max_length=16), ListMap("name")] = ()
     """The evidence of each metric."""

@@ -27,7 +27,8 @@ from modelway_operator.core.plan import SecretWrite
 from modelway_operator.core.remembered import TargetMemory, remembered_write
 from modelway_operator.core.rollout.advance import advance
 from modelway_operator.core.rollout.errors import EngineError
-from modelway_operator.core.rollout.model import TargetKey, TargetPlan, Version
+from modelway_operator.core.rollout.model import TargetKey, TargetPlan, TargetSnapshot, Version
+from modelway_operator.core.rollout.together import advance_together
 from modelway_operator.core.situations import Situation, frozen_plan
 from modelway_operator.core.snapshot import Snapshot
 
@@ -101,9 +102,9 @@ def policy_outcome(
     told = [*entry.findings(), *findings]
     targets: dict[str, list[TargetOutcome]] = {}
     events: list[Event] = []
-    for situation in situations:
-        plan, finding = _advance(entry, situation)
-        told += [finding] if finding is not None else []
+    plans, faults = _advance(entry, situations)
+    told += faults
+    for situation, plan in zip(situations, plans, strict=True):
         outcome = _target(entry, situation, plan, arms)
         targets.setdefault(situation.rule.name, []).append(outcome)
         told += _target_findings(entry, outcome)
@@ -150,23 +151,35 @@ def policy_outcome(
     )
 
 
-def _advance(entry: PolicyEntry, situation: Situation) -> tuple[TargetPlan, Finding | None]:
+def _advance(
+    entry: PolicyEntry, situations: tuple[Situation, ...]
+) -> tuple[tuple[TargetPlan, ...], tuple[Finding, ...]]:
     """The engine's word; where it contradicts itself, that target stands still and says so, and all others go on."""
-    if situation.frozen:
-        return frozen_plan(situation.snapshot), None
-    try:
-        return advance(situation.snapshot), None
-    except EngineError as exc:
-        key = situation.snapshot.key
-        finding = Finding(
-            about=entry.head.ref,
-            area=Area.PARTIAL,
-            reason=HeldReason.CONFIG_ERROR,
-            message=f"rule {key.rule}, target {key.target}: the rollout stands still, which is a fault of the operator "
-            f"and should be reported: {exc}",
-            part=f"{key.rule}/{key.target}",
-        )
-        return frozen_plan(situation.snapshot), finding
+    frozen = {situation.snapshot.key for situation in situations if situation.frozen}
+    faults: dict[TargetKey, Finding] = {}
+
+    def advance_one(snapshot: TargetSnapshot) -> TargetPlan:
+        if snapshot.key in frozen:
+            return frozen_plan(snapshot)
+        try:
+            return advance(snapshot)
+        except EngineError as exc:
+            faults[snapshot.key] = _fault(entry, snapshot.key, exc)
+            return frozen_plan(snapshot)
+
+    plans = advance_together([situation.snapshot for situation in situations], advance_one)
+    return plans, tuple(faults.values())
+
+
+def _fault(entry: PolicyEntry, key: TargetKey, exc: EngineError) -> Finding:
+    return Finding(
+        about=entry.head.ref,
+        area=Area.PARTIAL,
+        reason=HeldReason.CONFIG_ERROR,
+        message=f"rule {key.rule}, target {key.target}: the rollout stands still, which is a fault of the operator "
+        f"and should be reported: {exc}",
+        part=f"{key.rule}/{key.target}",
+    )
 
 
 def _target(entry: PolicyEntry, situation: Situation, plan: TargetPlan, arms: Arms) -> TargetOutcome:

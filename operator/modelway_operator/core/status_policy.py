@@ -139,9 +139,11 @@ def _rollout_verdicts(states: Sequence[RolloutStatus]) -> list[Verdict]:
     verdicts = []
     back = [state for state in states if state.phase is RolloutPhase.ROLLING_BACK]
     active = [state for state in states if state.phase in ACTIVE]
-    if back or active:
-        reason = RollingOutReason.ROLLING_BACK if back else RollingOutReason.PROGRESSING
-        verdicts.append(yes(ConditionType.ROLLING_OUT, reason, _messages([*back, *active])))
+    queued = [state for state in states if state.phase is RolloutPhase.QUEUED]
+    if back or active or queued:
+        reason = RollingOutReason.PROGRESSING if active else RollingOutReason.QUEUED
+        reason = RollingOutReason.ROLLING_BACK if back else reason
+        verdicts.append(yes(ConditionType.ROLLING_OUT, reason, _messages([*back, *active, *queued])))
     held = [state for state in states if state.phase is RolloutPhase.HELD]
     if held:
         verdicts.append(yes(ConditionType.HELD, held[0].reason or "Held", _messages(held)))

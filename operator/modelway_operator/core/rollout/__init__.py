@@ -13,7 +13,8 @@ the bottom:
 - `windows`     which intervals are closed, and which are lost
 - `wanted`      what has to be measured
 - `verdicts`, `evaluation`  counts into evidence, evidence into a verdict
-- `view`, `candidates`, `steps`, `checks`  what may have happened, and what is asked first
+- `view`, `candidates`, `preflight`, `steps`, `checks`  what may have happened, and what is asked first
 - `effects`, `announcements`  what changes with it, and what is told
-- `advance`     the decision
+- `advance`     the decision about one target
+- `together`    all targets of one policy: in lock-step, or one after the other
 """

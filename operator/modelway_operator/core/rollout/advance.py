@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from modelway_operator.api.rollout_status import RolloutPhase as Phase
 from modelway_operator.api.rollout_status import RolloutStatus
+from modelway_operator.core.rollout import preflight
 from modelway_operator.core.rollout.announcements import announcements
 from modelway_operator.core.rollout.candidates import is_quarantined
 from modelway_operator.core.rollout.checks import CHECKS
@@ -17,8 +18,8 @@ from modelway_operator.core.rollout.errors import EngineError
 from modelway_operator.core.rollout.evaluation import with_all_answers
 from modelway_operator.core.rollout.model import RolloutEvent, RolloutSettings, TargetPlan, TargetSnapshot, Version
 from modelway_operator.core.rollout.phases import ACTIVE, AT_REST, Event, next_phase
-from modelway_operator.core.rollout.preflight import compares_with_before, obstacle, too_little_to_compare_with
-from modelway_operator.core.rollout.view import Finding, View, is_acknowledged, waiting_gateways
+from modelway_operator.core.rollout.steps import has_baked
+from modelway_operator.core.rollout.view import Finding, View, is_acknowledged, name_of, waiting_gateways
 from modelway_operator.core.rollout.wanted import settings_in_force
 
 MOVES_PER_INTERVAL = 3
@@ -50,12 +51,26 @@ def advance(snapshot: TargetSnapshot) -> TargetPlan:
         state = _moved(view, finding)
     else:
         raise EngineError(f"{snapshot.key} does not come to rest: last in {state.phase}, {state.message}")
-    return _plan(snapshot, _described(View(snapshot, state, settings)), tuple(events))
+    view = View(snapshot, state, settings)
+    return replace(_plan(snapshot, _described(view), tuple(events)), ready=is_ready(view))
+
+
+def is_ready(view: View) -> bool:
+    """Whether nothing but the rollouts that this one moves with keeps it where it is."""
+    match view.state.phase:
+        case Phase.PREFLIGHT:
+            return preflight.is_ready(view)
+        case Phase.SOAKING:
+            return view.state.passed
+        case Phase.BAKING:
+            return has_baked(view)
+        case _:
+            return False
 
 
 def _needs_no_rollout(snapshot: TargetSnapshot, state: RolloutStatus | None) -> bool:
     """Without an entry nothing is gated; but what is under way ends first, and what failed stays out."""
-    if state is None or state.phase is Phase.STABLE:
+    if state is None or state.phase in {Phase.STABLE, Phase.QUEUED}:
         return True
     if state.phase is not Phase.ROLLED_BACK:
         return False
@@ -111,13 +126,22 @@ def _described(view: View) -> RolloutStatus:
         update["steps"] = len(settings.step_weights)
         if state.phase not in AT_REST and view.snapshot.settings is not None:
             update["entry"] = settings.source
-    if state.phase is Phase.PREFLIGHT:
-        missing = obstacle(view) or (too_little_to_compare_with(view) if compares_with_before(view) else None)
-        update["message"] = f"before any traffic: {missing}"
+    if is_ready(view) and state.phase is not Phase.SOAKING:
+        update["message"] = f"{_done_here(view)}; waits for {view.snapshot.held_back_by}"
+    elif state.phase is Phase.PREFLIGHT:
+        update["message"] = (
+            f"before any traffic: {preflight.obstacle(view) or preflight.too_little_to_compare_with(view)}"
+        )
     elif state.phase in {Phase.APPLYING, Phase.PROMOTING} and not is_acknowledged(view):
         update["message"] = waiting_gateways(view)
     changed = {name: value for name, value in update.items() if getattr(state, name) != value}
     return state.model_copy(update=changed) if changed else state
+
+
+def _done_here(view: View) -> str:
+    if view.state.phase is Phase.PREFLIGHT:
+        return f"{name_of(view.candidate)} is ready for traffic"
+    return f"{view.state.intervals} clean intervals with all traffic"
 
 
 def _plan(snapshot: TargetSnapshot, state: RolloutStatus, events: tuple[RolloutEvent, ...]) -> TargetPlan:

@@ -7,12 +7,14 @@ interval.
 from collections.abc import Mapping
 
 from modelway_operator.api.rollout_status import RollbackReason
+from modelway_operator.api.rollout_status import RolloutPhase as Phase
 from modelway_operator.core.rollout.model import EventReason, EventType, RolloutEvent
 from modelway_operator.core.rollout.phases import Event
 from modelway_operator.core.rollout.view import Finding, View, name_of
 
 REASONS: Mapping[Event, tuple[EventReason, ...]] = {
     Event.FIRST_VERSION: (EventReason.INITIAL_DEPLOY,),
+    Event.QUEUED: (EventReason.ROLLOUT_QUEUED,),
     Event.NEW_CANDIDATE: (EventReason.ROLLOUT_STARTED,),
     Event.KNOWN_CANDIDATE: (EventReason.ROLLOUT_STARTED,),
     Event.CANDIDATE_REFUSED: (EventReason.CANDIDATE_QUARANTINED,),
@@ -53,6 +55,9 @@ WARNINGS = frozenset(
 def announcements(view: View, finding: Finding) -> tuple[RolloutEvent, ...]:
     """The Events of one move."""
     reasons = REASONS.get(finding.event, ())
+    if finding.event is Event.QUEUED and view.state.phase is Phase.QUEUED:
+        # It waits for something else now, which its status says.
+        return ()
     if finding.event is Event.ACKNOWLEDGED:
         reasons = (EventReason.PROMOTED,) if view.state.weight == 100 else (EventReason.STEP_APPLIED,)
     message = f"{finding.message} [{view.snapshot.key.rule}/{view.snapshot.key.target}]"

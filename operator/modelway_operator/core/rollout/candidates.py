@@ -5,6 +5,7 @@ failed is not tried again before the spec has pointed at what is stable.
 """
 
 from modelway_operator.api.rollout_status import RollbackReason
+from modelway_operator.api.rollout_status import RolloutPhase as Phase
 from modelway_operator.core.rollout.model import Version
 from modelway_operator.core.rollout.phases import Event
 from modelway_operator.core.rollout.view import Finding, View, name_of
@@ -55,7 +56,7 @@ def is_refused(view: View) -> Finding | None:
 def is_known_candidate(view: View) -> Finding | None:
     """One of the last stable versions: it need not be tried step by step again."""
     wanted = view.wanted
-    if not _is_candidate(view) or wanted is None or view.settings is None:
+    if not _may_begin(view) or wanted is None or view.settings is None:
         return None
     if any(earlier.version == wanted.digest for earlier in view.state.earlier[: view.settings.rollback_window]):
         return Finding(
@@ -67,9 +68,30 @@ def is_known_candidate(view: View) -> Finding | None:
 
 def is_new_candidate(view: View) -> Finding | None:
     """The spec points at something that has to prove itself."""
-    if not _is_candidate(view) or view.settings is None:
+    if not _may_begin(view) or view.settings is None:
         return None
     return Finding(event=Event.NEW_CANDIDATE, message=_move_text(view))
+
+
+def is_queued(view: View) -> Finding | None:
+    """The policy moves something else at present; said anew when it is something else again."""
+    if not view.snapshot.queued_behind or not _is_candidate(view) or view.settings is None:
+        return None
+    message = f"{_move_text(view)}: waits for {view.snapshot.queued_behind}"
+    if view.state.phase is Phase.QUEUED and view.state.message == message:
+        return None
+    return Finding(event=Event.QUEUED, message=message)
+
+
+def has_left_queue(view: View) -> Finding | None:
+    """What the spec points at is gone, so there is nothing to wait with."""
+    if view.wanted is not None:
+        return None
+    return Finding(event=Event.LEFT_QUEUE, message=f"{name_of(view.stable)} serves")
+
+
+def _may_begin(view: View) -> bool:
+    return _is_candidate(view) and not view.snapshot.queued_behind
 
 
 def _is_candidate(view: View) -> bool:

@@ -26,6 +26,15 @@ CHECKS: Mapping[Phase, tuple[Check, ...]] = {
         candidates.is_first_version,
         candidates.equals_stable,
         candidates.is_refused,
+        candidates.is_queued,
+        candidates.is_known_candidate,
+        candidates.is_new_candidate,
+    ),
+    Phase.QUEUED: (
+        candidates.is_at_stable,
+        candidates.has_left_queue,
+        candidates.is_refused,
+        candidates.is_queued,
         candidates.is_known_candidate,
         candidates.is_new_candidate,
     ),
@@ -53,6 +62,7 @@ CHECKS: Mapping[Phase, tuple[Check, ...]] = {
         steps.has_no_share,
         steps.has_clock_skew,
         steps.has_interval_closed,
+        steps.is_released,
     ),
     Phase.EVALUATING: (
         steps.is_rejected,
@@ -86,6 +96,7 @@ CHECKS: Mapping[Phase, tuple[Check, ...]] = {
     Phase.ROLLED_BACK: (
         candidates.is_at_stable,
         candidates.is_refused,
+        candidates.is_queued,
         candidates.is_known_candidate,
         candidates.is_new_candidate,
     ),

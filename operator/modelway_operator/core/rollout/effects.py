@@ -109,6 +109,19 @@ def _tidy(view: View, finding: Finding) -> RolloutStatus:
     )
 
 
+def _queue(view: View, finding: Finding) -> RolloutStatus:
+    del finding
+    wanted = view.wanted
+    if wanted is None:
+        raise EngineError("nothing is wanted, so nothing can wait")
+    return view.state.model_copy(update={"candidate": wanted.as_ref(), "refused": ""})
+
+
+def _leave_queue(view: View, finding: Finding) -> RolloutStatus:
+    del finding
+    return view.state.model_copy(update={"candidate": None})
+
+
 def _refuse(view: View, finding: Finding) -> RolloutStatus:
     del finding
     wanted = view.wanted
@@ -122,7 +135,12 @@ def _take_step(view: View, finding: Finding) -> RolloutStatus:
     if settings is None or index is None:
         raise EngineError("there is no step to take")
     return state.model_copy(
-        update={"weight": float(settings.step_weights[index]), "step": index + 1, "step_since": view.now}
+        update={
+            "weight": float(settings.step_weights[index]),
+            "step": index + 1,
+            "step_since": view.now,
+            "passed": False,
+        }
     )
 
 
@@ -138,7 +156,9 @@ def _promote(view: View, finding: Finding) -> RolloutStatus:
     """All of the traffic is the candidate's from here on, and stable's figures stay as they are."""
     state = _counted(view, finding)
     frozen = _stable_figures(state) or state.baselines
-    return state.model_copy(update={"weight": 100.0, "step_since": view.now, "baselines": frozen})
+    return state.model_copy(
+        update={"weight": 100.0, "step_since": view.now, "passed": False, "baselines": frozen},
+    )
 
 
 def _measure(view: View, finding: Finding) -> RolloutStatus:
@@ -184,6 +204,10 @@ def _counted(view: View, finding: Finding) -> RolloutStatus:
     return view.state if view.evaluation is None else absorb(view.state, view.evaluation)
 
 
+def _pass_alone(view: View, finding: Finding) -> RolloutStatus:
+    return _counted(view, finding).model_copy(update={"passed": True})
+
+
 def _note_gap(view: View, finding: Finding) -> RolloutStatus:
     del finding
     if view.evaluation is None:
@@ -197,7 +221,7 @@ def _hold(view: View, finding: Finding) -> RolloutStatus:
         return view.state
     # Evaluating lasts for one turn only, so a hold goes back to where the next interval is waited for.
     came_from = Phase.SOAKING if view.state.phase is Phase.EVALUATING else view.state.phase
-    return view.state.model_copy(update={"held_from": came_from, "held_since": view.now})
+    return view.state.model_copy(update={"held_from": came_from, "held_since": view.now, "passed": False})
 
 
 def _hold_undecided(view: View, finding: Finding) -> RolloutStatus:
@@ -218,7 +242,7 @@ def _release(view: View, finding: Finding) -> RolloutStatus:
 
 def _pause(view: View, finding: Finding) -> RolloutStatus:
     del finding
-    return view.state.model_copy(update={"paused_from": view.state.phase, "paused_since": view.now})
+    return view.state.model_copy(update={"paused_from": view.state.phase, "paused_since": view.now, "passed": False})
 
 
 def _resume(view: View, finding: Finding) -> RolloutStatus:
@@ -320,6 +344,7 @@ def _forget_evidence(state: RolloutStatus) -> RolloutStatus:
             "tested_from": None,
             "gap_until": None,
             "intervals": 0,
+            "passed": False,
             "metrics": (),
         }
     )
@@ -367,6 +392,8 @@ EFFECTS: Mapping[Event, Effect] = {
     Event.SAME_AS_STABLE: _tidy,
     Event.SPEC_AT_STABLE: _tidy,
     Event.CANDIDATE_REFUSED: _refuse,
+    Event.QUEUED: _queue,
+    Event.LEFT_QUEUE: _leave_queue,
     Event.PREFLIGHT_PASSED: _take_step,
     Event.PREFLIGHT_PASSED_KNOWN: _promote,
     Event.PREFLIGHT_PASSED_AT_ONCE: _promote,
@@ -378,6 +405,7 @@ EFFECTS: Mapping[Event, Effect] = {
     Event.GAP_FOUND: _note_gap,
     Event.PASSED: _take_step,
     Event.PASSED_LAST_STEP: _promote,
+    Event.PASSED_ALONE: _pass_alone,
     Event.NOT_YET: _counted,
     Event.GATE_REJECTED: _roll_back,
     Event.DEADLINE_ROLLBACK: _roll_back,

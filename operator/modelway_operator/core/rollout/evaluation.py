@@ -159,6 +159,7 @@ def absorb(state: RolloutStatus, evaluation: Evaluation) -> RolloutStatus:
             "gap_until": None,
             "tested_from": state.tested_from or evaluation.window.start,
             "intervals": state.intervals + (1 if clean else 0),
+            "passed": False,
         }
     )
     if evaluation.decisive is None:

@@ -216,7 +216,8 @@ class TargetSnapshot:
     `settings` is None where no (valid) rollout entry names the target; the caller need not remember the last valid
     one, since an active rollout carries it in its state. `wanted` is what the spec points to, None where that does
     not exist. `serving` is the version remembered for this target outside of any rollout, None where it never
-    served. `quarantined` are the digests that failed at *other* targets of the policy.
+    served. `quarantined` are the digests that failed at *other* targets of the policy. `held_back_by` names the
+    rollouts that this one moves with and that are not as far, `queued_behind` what must end before one may begin here.
     """
 
     now: float
@@ -227,6 +228,8 @@ class TargetSnapshot:
     serving: Version | None
     state: RolloutStatus | None
     quarantined: frozenset[str] = frozenset()
+    held_back_by: str = ""
+    queued_behind: str = ""
     share_is_zero: bool = False
     paused: bool = False
     replicas: tuple[ReplicaView, ...] = ()
@@ -246,6 +249,7 @@ class EventReason(StrEnum):
     """What an Event tells of."""
 
     INITIAL_DEPLOY = "InitialDeploy"
+    ROLLOUT_QUEUED = "RolloutQueued"
     ROLLOUT_STARTED = "RolloutStarted"
     STEP_APPLIED = "StepApplied"
     GATE_FAILED = "GateFailed"
@@ -275,7 +279,8 @@ class TargetPlan:
 
     `state` is None where no rollout state has to be kept. `stable` is None only where nothing is known to serve.
     With `candidate`, its split is pushed under `rollout_id`, also at share 0. `remembered` are the versions whose
-    specs must be kept, since `state` refers to them or they serve.
+    specs must be kept, since `state` refers to them or they serve. `ready` says that nothing but the rollouts that this
+    one moves with keeps it where it is.
     """
 
     key: TargetKey
@@ -286,6 +291,7 @@ class TargetPlan:
     rollout_id: str | None = None
     events: tuple[RolloutEvent, ...] = ()
     remembered: tuple[Version, ...] = ()
+    ready: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

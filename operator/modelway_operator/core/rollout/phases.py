@@ -14,6 +14,9 @@ traffic and Baking watches it with the old version kept warm; then the candidate
 Blue-green is the same machine with no steps: Preflight also counts intervals of stable, to have something to compare
 with, and leads straight to Promoting.
 
+Of one policy's targets, those that make the same move go in lock-step (`together`): where one has passed and another
+has not, it stays, and its verdict is remembered as `passed`. All others wait in Queued, which is at rest.
+
 Three things can happen nearly everywhere, and are written once for all of ACTIVE:
 
 - the rollout ends in RollingBack: a guardrail failed, the spec points elsewhere, or the candidate is gone. RollingBack
@@ -46,6 +49,8 @@ class Event(StrEnum):
     KNOWN_CANDIDATE = "a candidate that was stable before"
     SAME_AS_STABLE = "candidate equals stable"
     CANDIDATE_REFUSED = "quarantined candidate"
+    QUEUED = "another rollout of the policy is under way"
+    LEFT_QUEUE = "candidate deleted while it waited"
     SPEC_AT_STABLE = "spec points at stable"
 
     PREFLIGHT_PASSED = "preflight passed"
@@ -61,6 +66,7 @@ class Event(StrEnum):
     GAP_FOUND = "no samples for that interval"
     PASSED = "passed"
     PASSED_LAST_STEP = "passed the last step"
+    PASSED_ALONE = "passed, but not all that move together"
     NOT_YET = "neither passed nor failed"
     GATE_REJECTED = "a gate rejects"
     DEADLINE_ROLLBACK = "stepDeadline, onInconclusive Rollback"
@@ -104,8 +110,8 @@ ACTIVE: Final = frozenset(
 )
 """The phases of a rollout that is under way and not on its way back."""
 
-AT_REST: Final = frozenset({Phase.STABLE, Phase.ROLLED_BACK})
-"""The phases in which the candidate has no traffic and nothing is waited for."""
+AT_REST: Final = frozenset({Phase.STABLE, Phase.QUEUED, Phase.ROLLED_BACK})
+"""The phases in which no rollout is under way here."""
 
 _ENDS: Final[Mapping[Event, Next]] = {
     Event.GUARDRAIL_FAILED: Phase.ROLLING_BACK,
@@ -127,12 +133,22 @@ TRANSITIONS: Final[Mapping[Phase, Mapping[Event, Next]]] = MappingProxyType(
             Event.KNOWN_CANDIDATE: Phase.PREFLIGHT,
             Event.SAME_AS_STABLE: Phase.STABLE,
             Event.CANDIDATE_REFUSED: Phase.ROLLED_BACK,
+            Event.QUEUED: Phase.QUEUED,
+        },
+        Phase.QUEUED: {
+            Event.QUEUED: Phase.QUEUED,
+            Event.NEW_CANDIDATE: Phase.PREFLIGHT,
+            Event.KNOWN_CANDIDATE: Phase.PREFLIGHT,
+            Event.CANDIDATE_REFUSED: Phase.ROLLED_BACK,
+            Event.SPEC_AT_STABLE: Phase.STABLE,
+            Event.LEFT_QUEUE: Phase.STABLE,
         },
         Phase.PREFLIGHT: {
             **_ACTIVE_EVENTS,
             Event.PREFLIGHT_PASSED: Phase.APPLYING,
             Event.PREFLIGHT_PASSED_KNOWN: Phase.PROMOTING,
             Event.PREFLIGHT_PASSED_AT_ONCE: Phase.PROMOTING,
+            Event.PASSED_ALONE: Phase.PREFLIGHT,
             Event.MEASURING: Phase.PREFLIGHT,
             Event.INTERVAL_CLOSED: Phase.PREFLIGHT,
             Event.GAP_FOUND: Phase.PREFLIGHT,
@@ -156,6 +172,8 @@ TRANSITIONS: Final[Mapping[Phase, Mapping[Event, Next]]] = MappingProxyType(
         Phase.SOAKING: {
             **_ACTIVE_EVENTS,
             Event.INTERVAL_CLOSED: Phase.EVALUATING,
+            Event.PASSED: Phase.APPLYING,
+            Event.PASSED_LAST_STEP: Phase.PROMOTING,
             Event.HOLD: Phase.HELD,
             Event.STEPS_LOWERED: Phase.APPLYING,
         },
@@ -164,6 +182,7 @@ TRANSITIONS: Final[Mapping[Phase, Mapping[Event, Next]]] = MappingProxyType(
             Event.GATE_REJECTED: Phase.ROLLING_BACK,
             Event.PASSED: Phase.APPLYING,
             Event.PASSED_LAST_STEP: Phase.PROMOTING,
+            Event.PASSED_ALONE: Phase.SOAKING,
             Event.NOT_YET: Phase.SOAKING,
             Event.GAP_FOUND: Phase.SOAKING,
             Event.HOLD: Phase.HELD,
@@ -203,6 +222,7 @@ TRANSITIONS: Final[Mapping[Phase, Mapping[Event, Next]]] = MappingProxyType(
         },
         Phase.ROLLED_BACK: {
             Event.CANDIDATE_REFUSED: Phase.ROLLED_BACK,
+            Event.QUEUED: Phase.QUEUED,
             Event.NEW_CANDIDATE: Phase.PREFLIGHT,
             Event.KNOWN_CANDIDATE: Phase.PREFLIGHT,
             Event.SPEC_AT_STABLE: Phase.STABLE,

@@ -27,12 +27,18 @@ def has_passed(view: View) -> Finding | None:
     if obstacle(view) is not None:
         return None
     ready = f"{name_of(view.candidate)} resolves, is on every gateway, and answers"
-    if not compares_with_before(view):
-        return Finding(event=_way_on(view), message=ready)
     evaluation = view.evaluation
+    if not compares_with_before(view) or (evaluation is None and view.state.passed):
+        # Not that it has passed but that it may go on is what happens here.
+        return None if view.snapshot.held_back_by else Finding(event=_way_on(view), message=ready)
     if evaluation is None or evaluation.hold is not None or evaluation.verdict is not Verdict.PASS:
         return None
     return Finding(event=_way_on(view), message=f"{ready}; {evaluation.message}")
+
+
+def is_ready(view: View) -> bool:
+    """Whether nothing but other rollouts is in the way."""
+    return obstacle(view) is None and (view.state.passed or not compares_with_before(view))
 
 
 def cannot_measure(view: View) -> Finding | None:
@@ -46,6 +52,8 @@ def gives_up(view: View) -> Finding | None:
     if settings is None or view.seconds_since(view.state.step_since) < settings.step_deadline_seconds:
         return None
     missing = obstacle(view)
+    if missing is None and (is_ready(view) and evaluation is None):
+        return None
     if missing is None and evaluation is not None and not evaluation.is_last:
         return None
     lacking = missing or too_little_to_compare_with(view)
@@ -98,6 +106,8 @@ def too_little_to_compare_with(view: View) -> str:
 
 
 def _way_on(view: View) -> Event:
+    if view.snapshot.held_back_by:
+        return Event.PASSED_ALONE
     if view.state.returning:
         return Event.PREFLIGHT_PASSED_KNOWN
     if view.settings is not None and not view.settings.step_weights:

@@ -1,7 +1,7 @@
 """Checks on a rollout's way: acknowledgements, intervals, verdicts, holds.
 
 The rule to know: nothing raises the candidate's share but `is_passed`, where the user asked for
-`onInconclusive: Advance` `gives_up_waiting`, and what `preflight` lets pass.
+`onInconclusive: Advance` `gives_up_waiting`, what `preflight` lets pass, and `is_released` what had passed before.
 """
 
 from modelway_operator.api.conditions import HeldReason
@@ -185,7 +185,16 @@ def stays(view: View) -> Finding | None:
     return Finding(event=Event.NOT_YET, message="" if view.evaluation is None else view.evaluation.message)
 
 
+def is_released(view: View) -> Finding | None:
+    """It had passed, and the rollouts that it moves with are as far now."""
+    if not view.state.passed or view.snapshot.held_back_by:
+        return None
+    return _next_step(view, "all that move together have passed")
+
+
 def _next_step(view: View, message: str) -> Finding:
+    if view.snapshot.held_back_by:
+        return Finding(event=Event.PASSED_ALONE, message=f"{message}; waits for {view.snapshot.held_back_by}")
     event = Event.PASSED_LAST_STEP if view.next_step is None else Event.PASSED
     return Finding(event=event, message=message)
 
@@ -258,13 +267,17 @@ def is_initially_deployed(view: View) -> Finding | None:
 
 def is_baked(view: View) -> Finding | None:
     """Enough clean intervals with all of the traffic."""
-    settings = view.settings
-    if settings is None or view.state.intervals < settings.bake_intervals:
+    if not has_baked(view) or view.snapshot.held_back_by:
         return None
     return Finding(
         event=Event.BAKED,
         message=f"{name_of(view.candidate)} is stable after {view.state.intervals} clean intervals with all traffic",
     )
+
+
+def has_baked(view: View) -> bool:
+    """Whether enough intervals were clean."""
+    return view.settings is not None and view.state.intervals >= view.settings.bake_intervals
 
 
 def is_rolled_back(view: View) -> Finding | None:
