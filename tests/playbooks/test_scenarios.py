@@ -11,6 +11,7 @@ from modelway_operator.core.rollout.model import Counts, EventReason, Measuremen
 from modelway_operator.core.rollout.promql import Answer, query_of, read
 
 from tests.playbooks.stage import (
+    ABSOLUTE_ERRORS,
     GATED_ERRORS,
     GATED_TTFT,
     GUARDED_ERRORS,
@@ -283,6 +284,45 @@ def test_a6_a_shared_outage_blames_nobody() -> None:
     stage = a_stage(an_entry(steps=(25,), metrics=(GUARDED_ERRORS, GATED_ERRORS, GATED_TTFT), minIntervals=20))
     stage >> points_at(V2) << at(25) >> samples(errors=0.9, stable_errors=0.88) << share(25).lasting(200)
     stage >> samples(errors=0, stable_errors=0) << stable_is(V2)
+
+
+@pytest.mark.parametrize("metrics", [(GUARDED_ERRORS, GATED_ERRORS), (ABSOLUTE_ERRORS,)])
+def test_f37_a_shared_outage_is_held_and_neither_blamed_nor_promoted(metrics: tuple[dict[str, object], ...]) -> None:
+    """However long it lasts, and whatever the metrics compare with; what it brought is counted for nobody."""
+    stage = a_stage(an_entry(steps=(25,), metrics=metrics, holdDeadline="1h")) >> points_at(V2) << at(25) >> wait(30)
+    stage >> samples(errors=0.95, stable_errors=0.95) << held(HeldReason.BOTH_UNHEALTHY).within(30)
+    stage << says("a common cause is no fault") << share(25).lasting(600)
+    assert stage.state is not None
+    bad = stage.state.metrics[0].candidate_bad
+    stage >> samples(errors=0, stable_errors=0) << stable_is(V2)
+
+    assert bad < 100
+    assert stage.state is not None
+    assert () == stage.state.quarantine
+
+
+def test_f37_a_shared_outage_before_a_cut_over_moves_nothing() -> None:
+    """What stable does while it fails is no figure to compare with."""
+    stage = a_stage(an_entry(steps=(), minIntervals=4)) >> points_at(V2) >> wait(40) >> samples(stable_errors=0.9)
+    stage << held(HeldReason.BASELINE_UNHEALTHY) << share(0).lasting(200) >> samples(stable_errors=0.01, errors=0.01)
+    stage << in_phase(RolloutPhase.BAKING)
+    assert stage.state is not None
+    frozen = stage.state.baselines[0]
+    assert frozen.bad / frozen.total < 0.2
+    stage << stable_is(V2)
+
+
+def test_a7_a_sick_stable_holds_a_candidate_that_is_well() -> None:
+    """Being better than what fails proves nothing; when stable is well again the step goes on."""
+    stage = a_stage() >> points_at(V2) << at(25) >> samples(stable_errors=0.8)
+    stage << held(HeldReason.BASELINE_UNHEALTHY).within(60) << says("there is nothing to compare with")
+    stage << share(25).lasting(300) >> samples(stable_errors=0) << stable_is(V2)
+
+
+def test_a7_a_stable_that_dies_does_not_hide_a_candidate_that_fails_more() -> None:
+    """A comparison that rejects still rejects."""
+    stage = a_stage() >> points_at(V2) << at(25) >> samples(errors=1.0, stable_errors=0.3)
+    stage << rolled_back(RollbackReason.GUARDRAIL_FAILED).within(60)
 
 
 def test_a_slow_candidate_is_rolled_back_while_its_errors_are_green() -> None:

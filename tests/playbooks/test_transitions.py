@@ -452,7 +452,7 @@ def test_t27_missing_data_while_baking_holds_and_goes_back_to_baking() -> None:
 def test_t28_after_enough_clean_intervals_the_candidate_is_stable() -> None:
     """The old one is kept for `rollbackWindow`, and only intervals with traffic are clean."""
     stage = a_stage(an_entry(bake=4)) >> points_at(V2) << in_phase(RolloutPhase.BAKING) >> wait(40)
-    stage >> samples(per_second=0) << in_phase(RolloutPhase.BAKING).lasting(200) >> samples(per_second=20)
+    stage >> samples(per_second=0) << share(100).lasting(200) >> samples(per_second=20)
     stage << stable_is(V2) << announced(EventReason.BAKE_FINISHED)
 
     state = stage.state
@@ -461,6 +461,14 @@ def test_t28_after_enough_clean_intervals_the_candidate_is_stable() -> None:
     assert "Promoted" == state.history[0].result
     assert stage.plan is not None
     assert {V1, V2} == set(stage.plan.remembered)
+
+
+def test_t27_traffic_that_stops_while_baking_holds_and_the_hold_has_its_deadline() -> None:
+    """Intervals without a request are not clean, and nobody waits for them for ever."""
+    stage = a_stage(an_entry(bake=6, minIntervals=3)) >> points_at(V2) << in_phase(RolloutPhase.BAKING) >> wait(60)
+    stage >> samples(per_second=0) << held(HeldReason.NO_TRAFFIC).within(110) << says("in the last 3 intervals")
+    stage >> samples(per_second=20) << in_phase(RolloutPhase.BAKING).within(40) >> samples(per_second=0)
+    stage << held(HeldReason.NO_TRAFFIC) << share(100).lasting(580) << rolled_back(RollbackReason.HOLD_TIMEOUT)
 
 
 # -------------------------------------------------------------------------------------------- RollingBack, RolledBack

@@ -104,6 +104,8 @@ class HeldReason(StrEnum):
     CONFIG_ERROR = "ConfigError"
     INCONCLUSIVE = "Inconclusive"
     CLOCK_SKEW = "ClockSkew"
+    BASELINE_UNHEALTHY = "BaselineUnhealthy"
+    BOTH_UNHEALTHY = "BothUnhealthy"
 
 
 class RollingOutReason(StrEnum):

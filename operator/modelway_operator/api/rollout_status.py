@@ -270,6 +270,8 @@ class RolloutStatus(StatusObject):
     """The last interval's end for which Prometheus has no samples; the interval after it covers the gap too."""
     intervals: Count = 0
     """Intervals counted in this step, or clean ones while baking."""
+    quiet_intervals: Count = 0
+    """While baking, the last intervals in a row in which the candidate had no request."""
     passed: bool = False
     """The last interval would have led to the next step, if the rollouts that this one moves with were as far."""
 

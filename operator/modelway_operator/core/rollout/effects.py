@@ -187,6 +187,7 @@ def _measured_from_now(view: View) -> RolloutStatus:
             "counted_until": begin,
             "gap_until": None,
             "intervals": 0,
+            "quiet_intervals": 0,
             "metrics": fresh_evidence(state),
         }
     )
@@ -344,6 +345,7 @@ def _forget_evidence(state: RolloutStatus) -> RolloutStatus:
             "tested_from": None,
             "gap_until": None,
             "intervals": 0,
+            "quiet_intervals": 0,
             "passed": False,
             "metrics": (),
         }

@@ -17,6 +17,7 @@ from modelway_operator.api.rollout_status import (
     Verdict,
 )
 from modelway_operator.api.strategy import MetricRole
+from modelway_operator.core.rollout.health import unhealthy
 from modelway_operator.core.rollout.model import (
     Hold,
     Measurement,
@@ -46,13 +47,15 @@ UNMEASURABLE = frozenset({MeasurementProblem.NO_DATA, MeasurementProblem.STALE})
 class Evaluation:
     """What all metrics say once `window` is counted. `decisive` is the judgement that counts.
 
-    `gap_until` is set where the window's end has no samples and never will: up to there nothing was scraped.
+    `gap_until` is set where the window's end has no samples and never will: up to there nothing was scraped. With
+    `unhealthy` the window is passed over: nothing of it is counted.
     """
 
     window: Window
     is_last: bool
     gap_until: float | None
     has_traffic: bool
+    unhealthy: Hold | None
     measured: tuple[tuple[MetricSettings, Measurement], ...]
     judgements: tuple[Judgement, ...]
     judging: tuple[Judgement, ...]
@@ -71,7 +74,9 @@ class Evaluation:
     @property
     def hold(self) -> Hold | None:
         """Why nothing can be said, where that is so."""
-        return None if self.decisive is None else self.decisive.hold
+        if self.decisive is not None and self.decisive.hold is not None:
+            return self.decisive.hold
+        return self.unhealthy
 
     @property
     def is_countable(self) -> bool:
@@ -104,7 +109,10 @@ def evaluate(snapshot: TargetSnapshot, state: RolloutStatus, settings: RolloutSe
     measured = _measured(snapshot, state, settings, windows[0])
     if measured is None:
         return None
-    context = _context(state, settings, windows[0])
+    has_traffic = any(measurement.candidate.total for _, measurement in measured)
+    context = replace(
+        _context(state, settings, windows[0]), quiet_intervals=0 if has_traffic else state.quiet_intervals + 1
+    )
     judgements = _with_one_cause(
         tuple(
             judge(
@@ -122,7 +130,8 @@ def evaluate(snapshot: TargetSnapshot, state: RolloutStatus, settings: RolloutSe
         window=windows[0],
         is_last=len(windows) == 1,
         gap_until=_gap_until(snapshot, state, settings, windows),
-        has_traffic=any(measurement.candidate.total for _, measurement in measured),
+        has_traffic=has_traffic,
+        unhealthy=unhealthy(((m, counts) for m, counts in measured if context.judges(m)), context.arms),
         measured=measured,
         judgements=judgements,
         judging=judging,
@@ -150,8 +159,11 @@ def failing_guardrail(snapshot: TargetSnapshot, state: RolloutStatus, settings: 
 
 
 def absorb(state: RolloutStatus, evaluation: Evaluation) -> RolloutStatus:
-    """The state with the window counted."""
-    clean = evaluation.has_traffic or place_of(state) is not RolloutPhase.BAKING
+    """The state with the window counted, or passed over."""
+    if evaluation.unhealthy is not None:
+        return state.model_copy(update={"counted_until": evaluation.window.end, "gap_until": None, "passed": False})
+    baking = place_of(state) is RolloutPhase.BAKING
+    clean = evaluation.has_traffic or not baking
     counted = state.model_copy(
         update={
             "metrics": tuple(judgement.evidence for judgement in evaluation.judgements),
@@ -159,6 +171,7 @@ def absorb(state: RolloutStatus, evaluation: Evaluation) -> RolloutStatus:
             "gap_until": None,
             "tested_from": state.tested_from or evaluation.window.start,
             "intervals": state.intervals + (1 if clean else 0),
+            "quiet_intervals": state.quiet_intervals + 1 if baking and not evaluation.has_traffic else 0,
             "passed": False,
         }
     )

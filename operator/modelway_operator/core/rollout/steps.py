@@ -22,9 +22,11 @@ DATA_REASONS = frozenset(
         HeldReason.CONFIG_ERROR,
         HeldReason.NO_TRAFFIC,
         HeldReason.GATEWAY_NOT_CONVERGED,
+        HeldReason.BASELINE_UNHEALTHY,
+        HeldReason.BOTH_UNHEALTHY,
     }
 )
-"""Holds that one another may follow, since each of them is a want of data."""
+"""Holds that one another may follow, since each of them is a want of data that say something."""
 
 # ------------------------------------------------------------------------------------------------- weights on gateways
 

@@ -13,6 +13,7 @@ from modelway_operator.api.conditions import HeldReason
 from modelway_operator.api.rollout_status import Baseline, MetricEvidence, RolloutStatus, Verdict, instant_text
 from modelway_operator.api.strategy import MetricRole
 from modelway_operator.core.rollout import sequential
+from modelway_operator.core.rollout.health import is_failing, is_stable_unhealthy
 from modelway_operator.core.rollout.model import (
     AbsoluteBound,
     Counts,
@@ -66,6 +67,8 @@ class Context:
     tested_from: float
     intervals: int
     elapsed_intervals: int
+    quiet_intervals: int = 0
+    """Intervals in a row, up to this one, without any request of the candidate."""
 
     @property
     def baking(self) -> bool:
@@ -130,14 +133,14 @@ def judge(
     """What the metric says once this window is counted too."""
     if measurement.problem is not None:
         return _problem(metric, measurement, evidence, window, context)
-    counted = count(metric, measurement, evidence, context)
+    counted = count(metric, _blamable(metric, measurement, context), evidence, context)
     fails = sequential.rejects(counted.worse, context.alpha) and _exceeds_margin(metric, counted, context)
     if fails:
         hold = None
     elif context.before_cut_over:
         hold = _nothing_to_compare_with(metric, counted, context)
     else:
-        hold = _no_traffic(metric, counted, context)
+        hold = _no_traffic(metric, counted, context) or _traffic_stopped(metric, context)
     if fails:
         verdict = Verdict.FAIL
     elif hold is not None:
@@ -270,6 +273,22 @@ def _no_traffic(metric: MetricSettings, evidence: MetricEvidence, context: Conte
         reason=HeldReason.NO_TRAFFIC,
         message=f"{metric.name}: the candidate had no requests in {context.elapsed_intervals} intervals",
     )
+
+
+def _traffic_stopped(metric: MetricSettings, context: Context) -> Hold | None:
+    """With all of the traffic, where nothing but more of it ends the rollout."""
+    if not context.baking or context.quiet_intervals < context.settings.min_intervals:
+        return None
+    return Hold(
+        reason=HeldReason.NO_TRAFFIC,
+        message=f"{metric.name}: the candidate had no requests in the last {context.quiet_intervals} intervals",
+    )
+
+
+def _blamable(metric: MetricSettings, measurement: Measurement, context: Context) -> Measurement:
+    """Without what a figure of one's own would blame on the candidate, while stable fails as badly."""
+    shared = is_stable_unhealthy(metric, measurement) and is_failing(measurement.candidate)
+    return Measurement() if shared and isinstance(metric.bound, AbsoluteBound) and not context.baking else measurement
 
 
 def _nothing_to_compare_with(metric: MetricSettings, evidence: MetricEvidence, context: Context) -> Hold | None:
