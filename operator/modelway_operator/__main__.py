@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 import time
+from functools import partial
 
 from modelway_operator.apply import Applier
 from modelway_operator.clients.cluster import Cluster, read_connection
@@ -22,6 +23,7 @@ from modelway_operator.clients.scrapes import GatewayScrapes
 from modelway_operator.core.decide import decide, wanted
 from modelway_operator.errors import SettingsError
 from modelway_operator.gather import Gatherer
+from modelway_operator.kinds import WATCHED, Kind
 from modelway_operator.loop import Alarm, Loop, Parts
 from modelway_operator.settings import MetricsKind, Settings, load_settings
 from modelway_operator.store import Store
@@ -65,11 +67,18 @@ async def run(settings: Settings) -> None:
 async def _start(settings: Settings, exits: contextlib.AsyncExitStack) -> Loop:
     """Make every part; the order of the exits is the reverse: no more turns, then the lease, then connections."""
     metrics = Metrics()
-    cluster = Cluster(await read_connection(settings))
+    cluster = Cluster(
+        await read_connection(settings),
+        on_error=lambda method, status: metrics.api_errors.labels(method, str(status)).inc(),
+    )
     exits.push_async_callback(cluster.close)
     alarm = Alarm()
     store = Store(namespaces=settings.watch_namespaces, on_change=alarm.ring)
-    gateways = Gateways(on_change=alarm.ring, on_answer=lambda status: metrics.pushes.labels(str(status)).inc())
+    gateways = Gateways(
+        on_change=alarm.ring,
+        on_answer=lambda status: metrics.pushes.labels(str(status)).inc(),
+        on_acknowledged=metrics.acknowledgement_seconds.observe,
+    )
     exits.push_async_callback(gateways.close)
     gatherer = Gatherer(store, settings)
     source = _source(settings, gatherer)
@@ -117,11 +126,18 @@ async def _start(settings: Settings, exits: contextlib.AsyncExitStack) -> Loop:
     health = Health(dead=why_dead, unready=loop.why_unready)
     runner = await serve_health(metrics, health, host=settings.health_host, port=settings.health_port)
     exits.push_async_callback(runner.cleanup)
+    metrics.last_turn_age.set_function(lambda: loop.last_turn_age_seconds)
+    for kind in WATCHED:
+        metrics.store_objects.labels(kind.name).set_function(partial(_number_of, store, kind))
     metrics.watch_restarts.set_function(lambda: watch.restarts)
     watch.start()
     exits.push_async_callback(watch.stop)
     exits.push_async_callback(lease.release)
     return loop
+
+
+def _number_of(store: Store, kind: Kind) -> float:
+    return len(store.objects(kind))
 
 
 def _source(settings: Settings, gatherer: Gatherer) -> MeasurementSource:

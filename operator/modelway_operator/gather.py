@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 from modelway_contract.names import SECRET_LABEL
+from modelway_operator.api.rollout_status import RolloutStatus
 from modelway_operator.clients.cluster import Cluster
 from modelway_operator.clients.gateways import Endpoint, Report
 from modelway_operator.core.objects import DEFAULT_GATEWAY
@@ -40,9 +41,9 @@ from modelway_operator.kinds import (
     Kind,
     Raw,
 )
+from modelway_operator.rollout_figures import RolloutFigures
 from modelway_operator.settings import MetricsKind, Settings
 from modelway_operator.store import Store
-from modelway_operator.telemetry import RolloutFigures
 
 LIVE_SECONDS: Final = 30.0
 """A replica that has not answered for so long is not waited for."""
@@ -129,6 +130,7 @@ class Gatherer:
         self._settings = settings
         self._install = install_of(settings)
         self._built: dict[str, tuple[tuple[int, ...], Any]] = {}
+        self._shown: dict[tuple[str, str], tuple[RolloutFigures, ...]] = {}
 
     def snapshot(self, *, now: float) -> Snapshot:
         """The objects; whoever asks adds what only the loop knows."""
@@ -221,18 +223,16 @@ class Gatherer:
         return found
 
     def _rollouts(self) -> tuple[RolloutFigures, ...]:
-        return tuple(
-            RolloutFigures(
-                namespace=raw["metadata"]["namespace"],
-                policy=raw["metadata"]["name"],
-                rollout=str(one.get("name", "")),
-                phase=str(one.get("phase", "")),
-                weight_percent=float(one.get("weight") or 0),
-            )
+        raws = [
+            raw
             for raw in self._store.objects(ROUTING_POLICY)
             if (raw.get("spec") or {}).get("gateway", DEFAULT_GATEWAY) == self._settings.gateway
-            for one in (raw.get("status") or {}).get("rollouts") or ()
-        )
+            and (raw.get("status") or {}).get("rollouts")
+        ]
+        # A step of one rollout must not have the statuses of all others read again.
+        versions = {(raw["metadata"]["uid"], raw["metadata"]["resourceVersion"]): raw for raw in raws}
+        self._shown = {key: self._shown.get(key) or _figures(raw) for key, raw in versions.items()}
+        return tuple(one for figures in self._shown.values() for one in figures)
 
     def _gateways(self) -> dict[Endpoint, bool]:
         by_pod: dict[str, tuple[Endpoint, bool]] = {}
@@ -247,6 +247,16 @@ class Gatherer:
                     pod = (endpoint.get("targetRef") or {}).get("name") or address
                     by_pod.setdefault(pod, (Endpoint(pod=pod, address=address, port=number), _serves(endpoint)))
         return dict(by_pod.values())
+
+
+def _figures(raw: Raw) -> tuple[RolloutFigures, ...]:
+    """What a status says of its rollouts; one that makes no sense says nothing."""
+    namespace, policy = raw["metadata"]["namespace"], raw["metadata"]["name"]
+    try:
+        states = [RolloutStatus.model_validate(one) for one in raw["status"]["rollouts"]]
+    except (TypeError, ValueError):
+        return ()
+    return tuple(RolloutFigures(namespace=namespace, policy=policy, state=state) for state in states)
 
 
 def _key(raw: Raw) -> ObjectKey:

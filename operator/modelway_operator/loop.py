@@ -136,9 +136,14 @@ class Loop:
         """Events may have been lost."""
         self._relist_due.set()
 
+    @property
+    def last_turn_age_seconds(self) -> float:
+        """How long ago a turn ended."""
+        return self._clock() - self._turned_at
+
     def why_dead(self) -> str:
         """Empty while turns come."""
-        stands = self._clock() - self._turned_at
+        stands = self.last_turn_age_seconds
         return f"the loop has stood still for {stands:.0f} s" if stands > STANDSTILL_SECONDS else ""
 
     def why_unready(self) -> str:
@@ -392,7 +397,9 @@ class Loop:
         health = parts.source.health
         metrics.metrics_available.set(health.available)
         metrics.clock_skew.set(health.clock_skew_seconds)
-        metrics.rollouts.figures = parts.gatherer.rollouts()
+        metrics.is_leader.set(parts.lease.role is Role.LEADING)
+        # Only who acts shows rollouts, or two replicas would count each end twice.
+        metrics.rollouts.show(parts.gatherer.rollouts() if self._leads_epoch is not None else ())
 
 
 class _Probes:

@@ -8,17 +8,16 @@ import datetime as dt
 import json
 import logging
 import sys
+import time
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
 from aiohttp import web
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-from prometheus_client.core import GaugeMetricFamily
-from prometheus_client.registry import Collector
 
-from modelway_contract.names import Label
+from modelway_operator.rollout_figures import Rollouts
 from modelway_operator.settings import LogFormat
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
@@ -72,55 +71,34 @@ def set_up_logs(*, level: str, form: LogFormat) -> None:
     logging.getLogger("kopf.objects").setLevel(logging.CRITICAL)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RolloutFigures:
-    """What is shown of one rollout."""
-
-    namespace: str
-    policy: str
-    rollout: str
-    phase: str
-    weight_percent: float
-
-
-class _Rollouts(Collector):
-    """Rollouts as they are now; one that ended is no series any more."""
-
-    def __init__(self) -> None:
-        self.figures: tuple[RolloutFigures, ...] = ()
-
-    def collect(self) -> Iterable[GaugeMetricFamily]:
-        labels = (Label.NAMESPACE.value, Label.POLICY.value, "rollout")
-        phase = GaugeMetricFamily(
-            "modelway_rollout_phase", "1 for the phase a rollout is in.", labels=[*labels, "phase"]
-        )
-        weight = GaugeMetricFamily(
-            "modelway_rollout_weight", "Percent of its target's share that the candidate gets.", labels=labels
-        )
-        for one in self.figures:
-            phase.add_metric([one.namespace, one.policy, one.rollout, one.phase], 1)
-            weight.add_metric([one.namespace, one.policy, one.rollout], one.weight_percent)
-        return phase, weight
-
-
 class Metrics:
     """The operator's own metrics."""
 
-    def __init__(self) -> None:
+    def __init__(self, wall_clock: Callable[[], float] = time.time) -> None:
         self.registry = CollectorRegistry()
-        self.rollouts = _Rollouts()
-        self.registry.register(self.rollouts)
+        self.rollouts = Rollouts(self.registry, wall_clock)
         self.turns = self._counter("turns", "Turns of the loop.", "result")
         self.turn_seconds = Histogram(
             "modelway_operator_turn_seconds", "How long a turn took.", registry=self.registry,
             buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0),
         )  # fmt: skip
+        self.last_turn_age = self._gauge("last_turn_age_seconds", "How long ago a turn ended.")
         self.pushes = self._counter("pushes", "Answers of gateways to pushes.", "status")
+        self.acknowledgement_seconds = Histogram(
+            "modelway_operator_acknowledgement_seconds",
+            "From a new config's first offer until a gateway had it, for each gateway.", registry=self.registry,
+            buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0),
+        )  # fmt: skip
+        self.api_errors = self._counter(
+            "api_errors", "Calls to the API server that failed; status 0 where none came.", "method", "status"
+        )
         self.writes = self._counter("writes", "Writes to the API server.", "what", "result")
         self.watch_restarts = self._gauge("watch_restarts", "How often the watch was started again.")
         self.watch_missed = self._counter("watch_missed_changes", "Changes that only a LIST has told of.")
         self.role = self._gauge("role", "1 for the role this replica has.", "role")
+        self.is_leader = self._gauge("is_leader", "1 while this replica is the one that acts.")
         self.epoch = self._gauge("epoch", "The epoch of this replica's pushes.")
+        self.store_objects = self._gauge("store_objects", "Objects that were read from the API server.", "kind")
         self.gateways = self._gauge("gateways", "Gateway replicas.", "state")
         self.objects = self._gauge("objects", "Objects that this installation serves.", "kind", "state")
         self.compiled = self._counter("compiled_parts", "Parts of the config that were compiled or judged anew.")

@@ -289,14 +289,15 @@ def test_a6_a_shared_outage_blames_nobody() -> None:
 @pytest.mark.parametrize("metrics", [(GUARDED_ERRORS, GATED_ERRORS), (ABSOLUTE_ERRORS,)])
 def test_f37_a_shared_outage_is_held_and_neither_blamed_nor_promoted(metrics: tuple[dict[str, object], ...]) -> None:
     """However long it lasts, and whatever the metrics compare with; what it brought is counted for nobody."""
-    stage = a_stage(an_entry(steps=(25,), metrics=metrics, holdDeadline="1h")) >> points_at(V2) << at(25) >> wait(30)
+    chosen = an_entry(steps=(25,), metrics=metrics, minIntervals=6, holdDeadline="1h")
+    stage = a_stage(chosen) >> points_at(V2) << at(25) >> wait(30)
     stage >> samples(errors=0.95, stable_errors=0.95) << held(HeldReason.BOTH_UNHEALTHY).within(30)
     stage << says("a common cause is no fault") << share(25).lasting(600)
     assert stage.state is not None
     bad = stage.state.metrics[0].candidate_bad
     stage >> samples(errors=0, stable_errors=0) << stable_is(V2)
 
-    assert bad < 100
+    assert bad < 120
     assert stage.state is not None
     assert () == stage.state.quarantine
 

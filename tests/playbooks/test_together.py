@@ -227,7 +227,7 @@ DEEDS: dict[str, Deed] = {
 }
 HELPFUL = ("v2", "v3", "well", "metrics up", "resume", "ready")
 SCRIPTS = st.lists(
-    st.tuples(st.integers(0, 2), st.sampled_from((*DEEDS, *HELPFUL, *HELPFUL)), st.sampled_from((1, 3, 20))),
+    st.tuples(st.integers(0, 2), st.sampled_from((*DEEDS, *HELPFUL, *HELPFUL)), st.sampled_from((1, 3, 15))),
     min_size=4,
     max_size=14,
 )
@@ -254,7 +254,15 @@ def moves_under_way(*stages: Stage) -> set[tuple[str, str]]:
     }
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def are_at_rest(stages: tuple[Stage, ...]) -> bool:
+    """Whether nothing moves any more for a few turns."""
+    before = [stage.state for stage in stages]
+    for _ in range(5):
+        stages[0].tick()
+    return before == [stage.state for stage in stages] and not moves_under_way(*stages)
+
+
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(SCRIPTS)
 def test_rule7_no_two_moves_at_once_and_no_deadlock(script: list[tuple[int, str, int]]) -> None:
     """Whatever happens; and once nothing is in the way any more all come to rest at what the specs point to."""
@@ -267,8 +275,7 @@ def test_rule7_no_two_moves_at_once_and_no_deadlock(script: list[tuple[int, str,
     for stage in stages:
         stage >> samples(errors=0, stable_errors=0, per_second=40) >> metrics_up >> resume
         stage >> preflight(Preflight(references_resolve=True, probe_ok=True))
-    for _ in range(1500):
-        stages[0].tick()
+    assert any(are_at_rest(stages) for _ in range(300))
     for stage in stages:
         assert stage.state is None or stage.state.phase in {RolloutPhase.STABLE, RolloutPhase.ROLLED_BACK}
         blamed = stage.failed().union(*(other.failed() for other in stages))
@@ -276,7 +283,7 @@ def test_rule7_no_two_moves_at_once_and_no_deadlock(script: list[tuple[int, str,
         assert stage.wanted in {None, stage.plan.stable} or (stage.wanted is not None and stage.wanted.digest in blamed)
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(SCRIPTS)
 def test_rule7_a_restart_at_any_moment_changes_nothing(script: list[tuple[int, str, int]]) -> None:
     """Who has passed, who waits and since when is all on the status."""

@@ -67,10 +67,15 @@ class Cluster:
     """The API server, as far as the operator needs it."""
 
     def __init__(
-        self, configuration: kubernetes_client.Configuration, *, clock: Callable[[], float] = time.monotonic
+        self,
+        configuration: kubernetes_client.Configuration,
+        *,
+        on_error: Callable[[str, int], None] = lambda *_: None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._api = kubernetes_client.ApiClient(configuration)
         self._api.user_agent = FIELD_MANAGER
+        self._on_error = on_error
         self._clock = clock
         self._quiet_until = 0.0
         self.last_answer = clock()
@@ -164,10 +169,12 @@ class Cluster:
         try:
             answer = await self._send(method, path, query, body, content_type, timeout_seconds)
         except (aiohttp.ClientError, TimeoutError, OSError) as exc:
+            self._on_error(method, 0)
             raise UnreachableError(f"{what}: {type(exc).__name__}") from exc
         self.last_answer = self._clock()
         if 200 <= answer.status <= 299:
             return _read(what, answer.body)
+        self._on_error(method, answer.status)
         if answer.retry_after_seconds is not None:
             self._quiet_until = self._clock() + min(answer.retry_after_seconds, LONGEST_PAUSE_SECONDS)
         raise _refusal(what, answer, secret=kind is SECRET)

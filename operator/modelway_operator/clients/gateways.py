@@ -75,10 +75,11 @@ class _Answer:
 class _Offer:
     """One config on its way to everybody, packed once for each choice of sections."""
 
-    def __init__(self, push: Push) -> None:
+    def __init__(self, push: Push, *, offered_at: float) -> None:
         assert push.base is not None
         assert push.credentials is not None
         self.push = push
+        self.offered_at = offered_at
         self._packed: dict[frozenset[str], asyncio.Task[bytes]] = {}
         self._answered: set[Endpoint] = set()
         self._news = asyncio.Event()
@@ -106,6 +107,10 @@ class _Offer:
             "credentials": (ack.credentials, self.push.credentials_digest),
         }
         return frozenset(name for name, (has, needs) in digests.items() if has != needs)
+
+    def has_answer_of(self, endpoint: Endpoint) -> bool:
+        """Whether the replica has answered before: then this is a heartbeat."""
+        return endpoint in self._answered
 
     def is_answered_by(self, endpoint: Endpoint) -> None:
         """The replica has answered, whichever way."""
@@ -191,6 +196,8 @@ class _Replica:
         match answer.status:
             case 200:
                 ack = codec.decode(answer.body, Ack)
+                if not offer.has_answer_of(self.report.endpoint):
+                    self._fleet.time_taken(now - offer.offered_at)
                 self._tell(replace(known, ack=ack, rejections=()))
             case 409:
                 self._tell(replace(known, fenced=codec.decode(answer.body, Fenced)))
@@ -218,10 +225,12 @@ class Gateways:
         clock: Callable[[], float] = time.monotonic,
         on_change: Callable[[], None] = lambda: None,
         on_answer: Callable[[int], None] = lambda _: None,
+        on_acknowledged: Callable[[float], None] = lambda _: None,
     ) -> None:
         self.clock = clock
         self.on_change = on_change
         self.count = on_answer
+        self.time_taken = on_acknowledged
         self.offer: _Offer | None = None
         self._replicas: dict[Endpoint, _Replica] = {}
         self._session: aiohttp.ClientSession | None = None
@@ -273,7 +282,7 @@ class Gateways:
         """Offer this to every replica, now and at every heartbeat; None ends all pushing."""
         if push is not None and self.offer is not None and _is_same(push, self.offer.push):
             return
-        self.offer = None if push is None else _Offer(push)
+        self.offer = None if push is None else _Offer(push, offered_at=self.clock())
         for replica in self._replicas.values():
             replica.wake()
 

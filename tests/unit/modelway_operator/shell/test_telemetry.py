@@ -8,7 +8,7 @@ import aiohttp
 import pytest
 
 from modelway_operator.settings import LogFormat
-from modelway_operator.telemetry import Health, Metrics, RolloutFigures, serve_health, set_up_logs
+from modelway_operator.telemetry import Health, Metrics, serve_health, set_up_logs
 
 from tests.support.ports import free_ports
 
@@ -87,19 +87,6 @@ def test_level_is_ours_alone(capsys: pytest.CaptureFixture[str], restored: None)
     text = capsys.readouterr().out
 
     assert ("ours" in text, "theirs" in text) == (True, False)
-
-
-def test_rollout_that_ended_is_no_series_any_more() -> None:
-    """A dashboard shows what is, not what once was."""
-    metrics = Metrics()
-    metrics.rollouts.figures = (
-        RolloutFigures(namespace="team", policy="chat", rollout="main", phase="Soaking", weight_percent=5.0),
-    )
-    running = metrics.render().decode()
-    metrics.rollouts.figures = ()
-
-    assert 'modelway_rollout_weight{modelway_namespace="team",policy="chat",rollout="main"} 5.0' in running
-    assert "modelway_rollout_weight{" not in metrics.render().decode()
 
 
 async def test_health_says_why_not(unused_port: int) -> None:
