@@ -219,13 +219,18 @@ class Require(Wire, frozen=True, kw_only=True):
 
 
 class Target(Wire, frozen=True, kw_only=True):
-    """A weighted share of a rule. While a rollout runs, `candidate` takes the part of it that the live split names."""
+    """A weighted share of a rule. While a rollout runs, `candidate` takes the part of it that the live split names.
+
+    `failed` are versions that were rolled back here. Gateways have no use for it: it is there for an operator that
+    finds nothing else that remembers them.
+    """
 
     name: str
     weight: int
     stable: str
     candidate: str | None = None
     rollout_id: str | None = None
+    failed: tuple[str, ...] = ()
 
 
 class StickyKey(Wire, frozen=True, kw_only=True):

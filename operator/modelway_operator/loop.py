@@ -125,6 +125,7 @@ class Loop:
         self._warm_for: tuple[int, ...] = ()
         self._certificates_due = 0.0
         self._identity: Identity | None = None
+        self._bundle: Push | None = None
         self._saved: tuple[str, int] | None = None
         self._saved_at: float | None = None
         self._probes = _Probes(parts.gateways, on_answer=alarm.ring, clock=clock)
@@ -192,6 +193,7 @@ class Loop:
             parts.gateways.set_endpoints(parts.gatherer.gateways())
             await parts.gateways.meet(within_seconds=MEET_SECONDS)
             bundle = await parts.own_secrets.read_bundle()
+            self._bundle = bundle
             self._saved = None if bundle is None else _bundle_key(bundle)
             self._models_before = len(bundle.base.models) if bundle is not None and bundle.base is not None else 0
         seen = [report.ack.epoch for report in parts.gateways.reports() if report.ack is not None]
@@ -292,6 +294,7 @@ class Loop:
             replicas=parts.gatherer.replicas(parts.gateways.reports(), clock=parts.gateways.clock()),
             epoch=self._leads_epoch or 1,
             pushed=self._pushed,
+            bundle=self._bundle,
             models_before=self._models_before,
         )
 

@@ -96,6 +96,7 @@ class Stage:
         self.preflight: Preflight | None = Preflight(references_resolve=True, probe_ok=True)
         self.source = MetricsSource()
         self.scraping = True
+        self.scrape_seconds = SCRAPE_SECONDS
         self.interference: Interference | None = None
         self.share_is_zero = False
         self.paused = False
@@ -121,7 +122,7 @@ class Stage:
         """Traffic until the next turn, and scrapes."""
         before, self.now = self.now, self.now + TICK_SECONDS
         self._serve()
-        if self.scraping and before // SCRAPE_SECONDS != self.now // SCRAPE_SECONDS:
+        if self.scraping and before // self.scrape_seconds != self.now // self.scrape_seconds:
             for gateway in self.gateways:
                 if gateway.live:
                     gateway.scrapes.append(Scrape(time_seconds=self.now, values=dict(gateway.counters)))
@@ -405,6 +406,15 @@ def prometheus_killed(stage: Stage) -> None:
 def scrapes_stop(stage: Stage) -> None:
     """Prometheus answers, with ever older samples."""
     stage.scraping = False
+
+
+def scrapes_every(seconds: float) -> Deed:
+    """Prometheus is so busy that it scrapes more rarely than it is set to."""
+
+    def deed(stage: Stage) -> None:
+        stage.scrape_seconds = seconds
+
+    return deed
 
 
 def clock_skew(seconds: float) -> Deed:

@@ -49,6 +49,8 @@ class World:
     now: float = START
     epoch: int = 1
     pushed: Push | None = None
+    bundle: Push | None = None
+    """What the last process saved of its pushes."""
     memory: Memory = field(default_factory=Memory)
     source: MetricsSource = field(default_factory=MetricsSource)
     counts: Measurement = field(
@@ -75,6 +77,7 @@ class World:
             replicas=tuple(self._replica(name) for name in self.gateways),
             epoch=self.epoch,
             pushed=self.pushed,
+            bundle=self.bundle,
             source=self.source,
             memory=self.memory,
         )
@@ -135,6 +138,7 @@ class World:
 
     def restart(self) -> None:
         """A new process takes over: it knows what stands in the API server and what gateways say."""
+        self.bundle = self.pushed or self.bundle
         self.memory, self.pushed, self.epoch = Memory(), None, self.epoch + 1
 
     def model(self, name: str) -> dict[str, Any]:

@@ -252,7 +252,13 @@ def _wire_target(target: TargetOutcome) -> config.Target:
         stable=target.stable.wire.key,
         candidate=target.candidate.wire.key if target.candidate is not None else None,
         rollout_id=target.plan.rollout_id if target.candidate is not None else None,
+        failed=tuple(sorted(_failed(target) - _on_its_way_back(target))),
     )
+
+
+def _on_its_way_back(target: TargetOutcome) -> frozenset[str]:
+    """A rollback pushes shares and nothing else; that the version failed is for the config without it."""
+    return frozenset() if target.plan.candidate is None else frozenset({target.plan.candidate.digest})
 
 
 def _split(target: TargetOutcome) -> config.Split | None:
@@ -365,7 +371,7 @@ def _secret(entry: PolicyEntry, targets: list[TargetOutcome], arms: Arms, snapsh
         plan = target.plan
         serving += [version for version in (plan.stable, plan.candidate) if version is not None]
         others += plan.remembered
-        memories[plan.key] = TargetMemory(serving=plan.stable, failed=_failed(entry, target))
+        memories[plan.key] = TargetMemory(serving=plan.stable, failed=_failed(target))
     specs = {version: arms.spec(version) for version in dict.fromkeys((*serving, *others))}
     return remembered_write(
         entry.head.ref,
@@ -376,15 +382,12 @@ def _secret(entry: PolicyEntry, targets: list[TargetOutcome], arms: Arms, snapsh
     )
 
 
-def _failed(entry: PolicyEntry, target: TargetOutcome) -> frozenset[str]:
+def _failed(target: TargetOutcome) -> frozenset[str]:
     """Versions that failed at this target; forgotten once it points at what serves."""
     wanted, stable, state = target.situation.snapshot.wanted, target.plan.stable, target.plan.state
     if wanted is not None and stable is not None and wanted.digest == stable.digest:
         return frozenset()
-    key = target.plan.key
-    memory = entry.remembered.targets.get((key.rule, key.target))
-    before = memory.failed if memory is not None else frozenset()
-    return before | {each.version for each in (state.quarantine if state is not None else ())}
+    return target.situation.failed | {each.version for each in (state.quarantine if state is not None else ())}
 
 
 def _named(version: Version | None) -> str:

@@ -17,6 +17,7 @@ from modelway_operator.core.compile.inventory import Inventory
 from modelway_operator.core.compile.policies import PolicyEntry, TargetRef, resolve_target
 from modelway_operator.core.compile.versions import model_key
 from modelway_operator.core.findings import Area, Finding
+from modelway_operator.core.remembered import TargetMemory
 from modelway_operator.core.rollout.model import (
     MetricsSource,
     Preflight,
@@ -30,7 +31,8 @@ from modelway_operator.core.rollout.model import (
 )
 from modelway_operator.core.rollout.phases import AT_REST
 from modelway_operator.core.rollout.settings import settings_of
-from modelway_operator.core.snapshot import Snapshot
+from modelway_operator.core.running import running_targets
+from modelway_operator.core.snapshot import ObjectKey, Snapshot
 from modelway_operator.errors import InvalidObjectError
 
 CANDIDATE_SHARE = "Candidate"
@@ -48,6 +50,8 @@ class Situation:
     snapshot: TargetSnapshot
     frozen: bool = False
     """The engine is not asked: the target goes on serving what it serves."""
+    failed: frozenset[str] = frozenset()
+    """Versions that are remembered as failed here, wherever that is remembered."""
 
 
 def situations_of(
@@ -60,8 +64,9 @@ def situations_of(
     findings: list[Finding] = []
     entries = {(rollout.rule, rollout.target): rollout for rollout in policy.spec.rollouts}
     states = {(state.rule, state.target): state for state in entry.status.rollouts}
-    failed = _failed(entry, states)
     splits = _splits(snapshot)
+    memories = _memories(entry, policy, states, inventory, snapshot)
+    failed = _failed(states, memories)
     situations = []
     for rule in policy.spec.rules:
         for target in rule.targets:
@@ -72,11 +77,12 @@ def situations_of(
             settings, finding = _settings(entry, rollout, snapshot)
             findings += [finding] if finding is not None else []
             quarantined = frozenset().union(*(digests for other, digests in failed.items() if other != place))
-            remembered = entry.remembered.targets.get(place)
+            memory = memories.get(place, TargetMemory())
             situations.append(
                 Situation(
                     ref=ref,
                     rule=rule,
+                    failed=memory.failed,
                     frozen=finding is not None and (state is None or state.phase in AT_REST),
                     snapshot=TargetSnapshot(
                         now=snapshot.now,
@@ -84,9 +90,9 @@ def situations_of(
                         settings=settings,
                         scrape_interval_seconds=snapshot.install.scrape_interval_seconds,
                         wanted=Version(ref.model, ref.entry.version) if ref.entry is not None else None,
-                        serving=_serving(entry, policy, place),
+                        serving=memory.serving or _serving_by_status(entry, policy, place),
                         state=state,
-                        quarantined=quarantined | (remembered.failed if remembered is not None else frozenset()),
+                        quarantined=quarantined | memory.failed,
                         share_is_zero=target.weight == 0,
                         paused=rollout is not None and rollout.paused,
                         replicas=_replicas(snapshot, key, splits),
@@ -163,20 +169,30 @@ def _settings(
 
 
 def _failed(
-    entry: PolicyEntry, states: Mapping[tuple[str, str], RolloutStatus]
+    states: Mapping[tuple[str, str], RolloutStatus], memories: Mapping[tuple[str, str], TargetMemory]
 ) -> dict[tuple[str, str], frozenset[str]]:
     """Versions that failed, by target: from the status, and from memory in case the status was lost."""
-    failed = {place: memory.failed for place, memory in entry.remembered.targets.items()}
+    failed = {place: memory.failed for place, memory in memories.items()}
     for place, state in states.items():
         failed[place] = failed.get(place, frozenset()) | {each.version for each in state.quarantine}
     return failed
 
 
-def _serving(entry: PolicyEntry, policy: RoutingPolicy, place: tuple[str, str]) -> Version | None:
+def _memories(
+    entry: PolicyEntry,
+    policy: RoutingPolicy,
+    states: Mapping[tuple[str, str], RolloutStatus],
+    inventory: Inventory,
+    snapshot: Snapshot,
+) -> Mapping[tuple[str, str], TargetMemory]:
+    """What is remembered of the targets; by the gateways, where neither the Secret nor the status knows any."""
+    if entry.remembered.targets or states or entry.status.rules:
+        return entry.remembered.targets
+    return running_targets(ObjectKey(entry.head.ref.namespace, policy.metadata.name), inventory, snapshot)
+
+
+def _serving_by_status(entry: PolicyEntry, policy: RoutingPolicy, place: tuple[str, str]) -> Version | None:
     """What the target served last, outside of any rollout."""
-    memory = entry.remembered.targets.get(place)
-    if memory is not None and memory.serving is not None:
-        return memory.serving
     for rule in entry.status.rules:
         for share in rule.weights:
             if (rule.name, share.target) != place or not share.version or share.reason == CANDIDATE_SHARE:

@@ -121,6 +121,8 @@ class Snapshot:
     """The last push that was handed to the gateways under this epoch, whether or not they took it."""
     models_before: int = 0
     """How many models the gateways run by the word of a former leader; counts until there is a push of this epoch."""
+    bundle: Push | None = field(default=None, repr=False)
+    """What the bundle held when this replica began to lead: what gateways ran before anything was pushed."""
     measurements: Mapping[MeasurementRequest, Measurement] = field(default_factory=dict)
     """Answers to `Wanted.measurements`; what could not be fetched stands here with the reason."""
     source: MetricsSource = field(default_factory=MetricsSource)

@@ -21,10 +21,10 @@ def unhealthy(measured: Iterable[tuple[MetricSettings, Measurement]], arms: tupl
     if Arm.STABLE not in arms:
         return None
     for metric, measurement in measured:
-        if not is_stable_unhealthy(metric, measurement):
+        if not _is_stable_unhealthy(metric, measurement):
             continue
         stable = f"{metric.name}: {_figures(measurement.stable)} of stable were bad in this interval"
-        if is_failing(measurement.candidate):
+        if _is_failing(measurement.candidate):
             return Hold(
                 reason=HeldReason.BOTH_UNHEALTHY,
                 message=f"{stable}, and {_figures(measurement.candidate)} of the candidate: a common cause is no fault",
@@ -36,13 +36,13 @@ def unhealthy(measured: Iterable[tuple[MetricSettings, Measurement]], arms: tupl
     return None
 
 
-def is_stable_unhealthy(metric: MetricSettings, measurement: Measurement) -> bool:
+def _is_stable_unhealthy(metric: MetricSettings, measurement: Measurement) -> bool:
     """Whether stable fails in this interval. A share of slow requests is a matter of the objective, not of health."""
     enough = measurement.problem is None and measurement.stable.total >= LEAST_REQUESTS
-    return enough and isinstance(metric.quantity, RatioQuantity) and is_failing(measurement.stable)
+    return enough and isinstance(metric.quantity, RatioQuantity) and _is_failing(measurement.stable)
 
 
-def is_failing(counts: Counts) -> bool:
+def _is_failing(counts: Counts) -> bool:
     """Whether half of the requests are bad."""
     return counts.total > 0 and counts.bad / counts.total >= UNHEALTHY_RATE
 

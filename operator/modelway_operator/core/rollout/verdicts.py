@@ -13,7 +13,6 @@ from modelway_operator.api.conditions import HeldReason
 from modelway_operator.api.rollout_status import Baseline, MetricEvidence, RolloutStatus, Verdict, instant_text
 from modelway_operator.api.strategy import MetricRole
 from modelway_operator.core.rollout import sequential
-from modelway_operator.core.rollout.health import is_failing, is_stable_unhealthy
 from modelway_operator.core.rollout.model import (
     AbsoluteBound,
     Counts,
@@ -133,7 +132,7 @@ def judge(
     """What the metric says once this window is counted too."""
     if measurement.problem is not None:
         return _problem(metric, measurement, evidence, window, context)
-    counted = count(metric, _blamable(metric, measurement, context), evidence, context)
+    counted = count(metric, measurement, evidence, context)
     fails = sequential.rejects(counted.worse, context.alpha) and _exceeds_margin(metric, counted, context)
     if fails:
         hold = None
@@ -283,12 +282,6 @@ def _traffic_stopped(metric: MetricSettings, context: Context) -> Hold | None:
         reason=HeldReason.NO_TRAFFIC,
         message=f"{metric.name}: the candidate had no requests in the last {context.quiet_intervals} intervals",
     )
-
-
-def _blamable(metric: MetricSettings, measurement: Measurement, context: Context) -> Measurement:
-    """Without what a figure of one's own would blame on the candidate, while stable fails as badly."""
-    shared = is_stable_unhealthy(metric, measurement) and is_failing(measurement.candidate)
-    return Measurement() if shared and isinstance(metric.bound, AbsoluteBound) and not context.baking else measurement
 
 
 def _nothing_to_compare_with(metric: MetricSettings, evidence: MetricEvidence, context: Context) -> Hold | None:

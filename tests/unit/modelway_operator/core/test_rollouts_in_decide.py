@@ -86,6 +86,23 @@ def test_a_rollout_runs_to_its_end() -> None:
     assert condition(world.policy(), "RollingOut") is None
 
 
+def test_a_rollback_pushes_shares_and_no_other_config() -> None:
+    """What failed is written into the config when the candidate leaves it, not while gateways must give it up."""
+    world = a_world()
+    world.edit_policy(rules=pointing_at("v2"))
+    until(world, "Soaking")
+    before = world.pushed
+    world.counts = BAD
+    while world.pushed is None or any(split.share for split in world.pushed.live.state.splits):
+        world.turn(seconds=10)
+    assert before is not None
+    assert before.base_digest == world.pushed.base_digest
+    until(world, "RolledBack")
+    world.turn()
+    assert world.pushed.base is not None
+    assert 1 == len(world.pushed.base.policies[0].rules[0].targets[0].failed)
+
+
 BLUE_GREEN: dict[str, Any] = {"type": "BlueGreen", "steps": None}
 
 
@@ -246,6 +263,36 @@ def test_f18_a_candidate_that_is_deleted_goes_back() -> None:
     assert plan.push is not None
     assert plan.push.base is not None
     assert ((), ()) == (plan.push.base.policies, plan.push.live.state.splits)
+
+
+OTHER_EDITS: dict[str, dict[str, Any]] = {
+    "when": {"rules": pointing_at("v2", when={"all": [{"header": {"name": "x", "present": True}}]})},
+    "require": {"rules": pointing_at("v2", require={"jurisdictions": ["EU"]})},
+    "weight": {"rules": [a_rule(targets=[a_target(model="v2", weight=7)])]},
+    "strategy": {"rollouts": [a_rollout(minIntervals=7, stepDeadline="3h")]},
+    "bake": {"rollouts": [a_rollout(minIntervals=5, bake={"intervals": 9})]},
+    "priority": {"priority": 5},
+    "another name": {"models": ["chat", "chat-too"]},
+}
+
+
+@pytest.mark.parametrize("edit", OTHER_EDITS)
+def test_f19_any_edit_but_that_of_the_model_restarts_nothing(edit: str) -> None:
+    """The same rollout, the same step, the same evidence; only the model is gated."""
+    world = a_world()
+    world.edit_policy(rules=pointing_at("v2"), rollouts=[a_rollout(minIntervals=5)])
+    until(world, "Soaking")
+    for _ in range(12):
+        world.turn(seconds=10)
+    before = rollout(world)
+    world.edit_policy(**OTHER_EDITS[edit])
+    world.edit_model("v2", description="edited", access="PolicyOnly")
+    world.turn()
+    after = rollout(world)
+
+    for key in ("phase", "rolloutId", "weight", "step", "attempt", "startedAt", "measuredFrom", "stable", "candidate"):
+        assert before[key] == after[key], key
+    assert after["intervals"] >= before["intervals"] > 0
 
 
 def test_a_step_rewrites_one_status_only() -> None:
