@@ -137,6 +137,36 @@ async def test_a_rollout_goes_on_where_a_killed_process_left_it(folder: Path, ll
     assert ({"v1", "v2"}, 0) == (models, report.failed)
 
 
+BLUE_GREEN = "{type: BlueGreen, interval: 1s, minIntervals: 2, minSamples: 20, bake: {intervals: 2}}"
+
+
+async def test_a_blue_green_moves_all_traffic_at_once_on_one_machine(
+    folder: Path, llms: dict[str, SimulatedLLM]
+) -> None:
+    """Blue is measured by the gateway's own counters, green is compared with that; no request fails."""
+    canary = "{steps: [{weight: 50}], interval: 1s, minIntervals: 1, minSamples: 20, bake: {intervals: 1}}"
+    assert canary in ALL_REQUESTS
+    policy = ALL_REQUESTS.replace(canary, BLUE_GREEN).replace('absolute: {max: "0.5"}', 'relative: {maxRatio: "3"}')
+    write(folder / "policy.yaml", policy.replace("MODEL", "v1"))
+    async with served(folder, "--anonymous-namespace", "default", services=llms) as place:
+        await place.comes_to(Served.is_ready)
+        plan = TrafficPlan(url=place.running.client_url, model="chat", rate=60, duration_seconds=300)
+        enough, models = asyncio.Event(), list[str | None]()
+        sending = asyncio.create_task(run_traffic(plan, lambda sample: models.append(sample.model), enough=enough))
+        write(folder / "policy.yaml", policy.replace("MODEL", "v2"))
+        await place.comes_to(lambda here: here.rollout().get("phase") == "Baking")
+        baking = place.rollout()
+        await place.comes_to(lambda here: here.rollout().get("phase") == "Stable")
+        enough.set()
+        report = await sending
+        end = place.rollout()
+
+    assert 100.0 == baking["weight"]
+    assert baking["baselines"][0]["total"] >= 20
+    assert ("default/v2", "Promoted") == (end["stable"]["model"], end["history"][0]["result"])
+    assert ({"v1", "v2"}, 0) == (set(models), report.failed)
+
+
 async def test_a_process_does_not_outlive_the_one_that_started_it(folder: Path) -> None:
     """The demo may be killed without a chance to end what it started."""
     ended = await run("run", str(folder), "--port", "0", "--metrics-port", "0", "--parent", "1")
