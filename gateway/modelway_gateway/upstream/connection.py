@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from collections.abc import Iterable
+from itertools import chain
 from typing import Protocol, cast
 
 import httptools
@@ -214,34 +216,42 @@ class Connection(asyncio.Protocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         headers = self._headers
-        self._head_bytes = size = self._head_bytes + len(name) + len(value) + 4
-        if size > MAX_HEAD_BYTES or len(headers) >= _MAX_HEADERS:
+        if len(headers) >= _MAX_HEADERS:
             raise _Fault("sent headers larger than allowed")
-        if b"\0" in value or b"\r" in value or b"\n" in value:
-            raise _Fault("sent a header with a control character")
         if self._head_complete:  # a trailer: counted, checked and left behind
+            self._check((name, value), 1)
             return
-        name = name.lower()
-        if name == b"content-length":
-            self._length_known = True
-        elif name == b"transfer-encoding":
-            if self._length_known or value.lower() != b"chunked":
-                raise _Fault("sent an answer whose framing is ambiguous")
-            self._length_known = True
-        headers.append((name, value))
+        headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
-        self._status = self._parser.get_status_code()
-        if self._status == 101:
+        headers = self._headers
+        self._check(chain.from_iterable(headers), len(headers))
+        self._status = status = self._parser.get_status_code()
+        if 200 <= status < 600:
+            for name, value in headers:
+                if name == b"content-length":
+                    self._length_known = True
+                elif name == b"transfer-encoding":
+                    if self._length_known or value.lower() != b"chunked":
+                        raise _Fault("sent an answer whose framing is ambiguous")
+                    self._length_known = True
+            self._head_complete = True
+        elif status == 101:
             raise _Fault("switched protocols")
-        if not 100 <= self._status < 600:
-            raise _Fault("sent a status that does not exist")
-        if self._status < 200:
+        elif 100 <= status < 200:
             self._informational = True  # the parser takes it for a whole message; the answer is still to come
             self._headers = []
-            self._length_known = False
         else:
-            self._head_complete = True
+            raise _Fault("sent a status that does not exist")
+
+    def _check(self, texts: Iterable[bytes], count: int) -> None:
+        """Names and values of headers, all at once: their size, and that nothing could be taken for another line."""
+        text = b"".join(texts)
+        self._head_bytes += len(text) + 4 * count
+        if self._head_bytes > MAX_HEAD_BYTES:
+            raise _Fault("sent headers larger than allowed")
+        if b"\0" in text or b"\r" in text or b"\n" in text:
+            raise _Fault("sent a header with a control character")
 
     def on_body(self, data: bytes) -> None:
         if not self._data:
