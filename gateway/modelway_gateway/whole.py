@@ -11,7 +11,7 @@ import msgspec
 
 from modelway_contract.names import Outcome
 from modelway_gateway.answering import JSON_LINE, Answer
-from modelway_gateway.core.body import read_answer
+from modelway_gateway.core.body import read_answer, write_fields
 from modelway_gateway.core.sse import has_error
 from modelway_gateway.failures import MAX_ERROR_BYTES, bad_answer, from_error_in_answer, from_status, too_large
 from modelway_gateway.upstream.interface import Headers
@@ -41,8 +41,8 @@ class WholeAnswer(Answer):
     def on_data(self, data: bytes) -> None:
         if self._ended:
             return
-        self._size += len(data)
-        if self._size <= (MAX_ANSWER_BYTES if self._status == 200 else MAX_ERROR_BYTES):
+        self._size = size = self._size + len(data)
+        if size <= MAX_ERROR_BYTES or (size <= MAX_ANSWER_BYTES and self._status == 200):
             self._parts.append(data)
         elif self._status == 200:
             self._give_up(too_large(self._offer.backend))
@@ -66,7 +66,7 @@ class WholeAnswer(Answer):
             return
         if self._wanted_model is not None and "model" in fields:
             fields["model"] = self._wanted_model
-            body = msgspec.json.encode(fields)
+            body = write_fields(fields)
         self._content_began(self._head_at)
         self._call.answer(200, JSON_LINE + self._lines(now), body)
         self._end(Outcome.SUCCESS)

@@ -38,7 +38,7 @@ UPSTREAM_OVERRIDES: Final = frozenset(
 
 _read_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _read_text = msgspec.json.Decoder(str).decode
-_write_fields = msgspec.json.Encoder().encode
+write_fields = msgspec.json.Encoder().encode
 _BRACKETS: Final = bytes.maketrans(b"[]{}", b"()()")
 _NO_BRACKETS: Final = bytes(each for each in range(256) if each not in b'[]{}"')
 _STRING: Final = re.compile(rb'"[^"]*"')
@@ -89,7 +89,7 @@ def write_for(backend: Backend, model: Model, fields: Fields) -> bytes:
     fields["model"] = backend.upstream_model
     for name, raw in model.parameters:
         fields.setdefault(name, raw)
-    return _write_fields(fields)
+    return write_fields(fields)
 
 
 def read_answer(body: bytes) -> Fields | None:

@@ -17,6 +17,7 @@ from modelway_gateway.core.messages import Messages
 from modelway_gateway.errors import Code, RequestError
 
 Fields = dict[str, msgspec.Raw]
+_TOKEN_LIMITS: Final = frozenset({"max_completion_tokens", "max_tokens"})
 _EMPTY: Final = (b"null", b"[]", b"{}")
 _PRIORITIES: Final = {each.lower(): each for each in Priority}
 
@@ -135,7 +136,11 @@ class Question:
     def output_tokens(self) -> int:
         """What the client asked for at most; 0 when it did not say."""
         if self._output_tokens < 0:
-            self._output_tokens = max(_number(self.fields, "max_completion_tokens"), _number(self.fields, "max_tokens"))
+            fields = self.fields
+            if _TOKEN_LIMITS.isdisjoint(fields):  # as most
+                self._output_tokens = 0
+            else:
+                self._output_tokens = max(_number(fields, name) for name in _TOKEN_LIMITS)
         return self._output_tokens
 
     def _read_messages(self) -> Messages:

@@ -228,13 +228,15 @@ class Connection(asyncio.Protocol):
         self._check(chain.from_iterable(headers), len(headers))
         self._status = status = self._parser.get_status_code()
         if 200 <= status < 600:
-            for name, value in headers:
-                if name == b"content-length":
-                    self._length_known = True
-                elif name == b"transfer-encoding":
-                    if self._length_known or value.lower() != b"chunked":
-                        raise _Fault("sent an answer whose framing is ambiguous")
-                    self._length_known = True
+            fields = dict(headers)
+            coding = fields.get(b"transfer-encoding")
+            if coding is not None and (
+                coding.lower() != b"chunked"
+                or b"content-length" in fields
+                or sum(name == b"transfer-encoding" for name, _ in headers) > 1
+            ):
+                raise _Fault("sent an answer whose framing is ambiguous")
+            self._length_known = coding is not None or b"content-length" in fields
             self._head_complete = True
         elif status == 101:
             raise _Fault("switched protocols")
