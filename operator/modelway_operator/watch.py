@@ -22,7 +22,12 @@ from modelway_operator.store import Store
 RESTART_SECONDS: Final = 1.0
 """Pause before kopf is started again; with its own end, within two seconds."""
 FAREWELL_SECONDS: Final = 0.25
-BEAT_SECONDS: Final = 1.0
+BEAT_SECONDS: Final = 0.5
+END_SECONDS: Final = 1.0
+"""kopf has so long to end by itself."""
+CANCELS: Final = 10
+WATCHER: Final = "watcher for "
+"""How kopf's tasks are called that watch one kind in one place."""
 SERVER_TIMEOUT_SECONDS: Final = 540
 CLIENT_TIMEOUT_SECONDS: Final = 600.0
 INACTIVITY_SECONDS: Final = 70.0
@@ -79,10 +84,9 @@ class Watch:
     async def _run(self) -> None:
         flag, loop = asyncio.Event(), asyncio.get_running_loop()
         self._end_this_run = lambda: _call_if_running(loop, flag.set)
-        beat = asyncio.create_task(self._beat())
-        try:
-            namespaces = self._settings.watch_namespaces
-            await kopf.operator(
+        namespaces = self._settings.watch_namespaces
+        operating = asyncio.ensure_future(
+            kopf.operator(
                 registry=self._registry(),
                 settings=_kopf_settings(),
                 clusterwide=not namespaces,
@@ -92,16 +96,35 @@ class Watch:
                 identity=self._settings.identity,  # type: ignore[arg-type]  # a NewType of str that kopf keeps to itself
                 stop_flag=flag,
             )
+        )
+        try:
+            await self._until_broken(operating, flag)
+            flag.set()
+            await asyncio.wait({operating}, timeout=END_SECONDS)
         finally:
             self._end_this_run = None
-            beat.cancel()
+            await _end_all_others()
             # kopf closes its connections without waiting for TLS to take leave; the loop must not end before.
             await asyncio.sleep(FAREWELL_SECONDS)
+        if operating.done() and not operating.cancelled():
+            operating.result()
 
-    async def _beat(self) -> None:
-        while True:
+    async def _until_broken(self, operating: asyncio.Future[None], flag: asyncio.Event) -> None:
+        """Beat until kopf ends, shall end, or has lost one of its watchers.
+
+        kopf ends when a watcher fails, but waits for the others first, and may wait for ever (1.45.2: one that still
+        waits for an answer cannot be cancelled by its stopper). Meanwhile it looks alive and hears nothing.
+        """
+        asked, most = asyncio.ensure_future(flag.wait()), 0
+        ends: set[asyncio.Future[Any]] = {operating, asked}
+        while not (operating.done() or asked.done()):
             self.last_beat = time.monotonic()
-            await asyncio.sleep(BEAT_SECONDS)
+            watchers = sum(task.get_name().startswith(WATCHER) for task in asyncio.all_tasks())
+            if watchers < most:
+                logger.warning("a watcher ended", extra={"left": watchers})
+                return
+            most = max(most, watchers)
+            await asyncio.wait(ends, timeout=BEAT_SECONDS, return_when=asyncio.FIRST_COMPLETED)
 
     def _registry(self) -> kopf.OperatorRegistry:
         registry = kopf.OperatorRegistry()
@@ -155,6 +178,17 @@ def _kopf_settings() -> kopf.OperatorSettings:
         if kind.selector:
             settings.watching.label_selectors[kind.group, kind.version, kind.plural] = kind.selector
     return settings
+
+
+async def _end_all_others() -> None:
+    """Cancel all tasks of this loop, again and again, since kopf's take some for something else."""
+    for _ in range(CANCELS):
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        if not others:
+            return
+        for task in others:
+            task.cancel()
+        await asyncio.wait(others, timeout=0.1)
 
 
 def _call_if_running(loop: asyncio.AbstractEventLoop, call: Callable[[], None]) -> None:
