@@ -163,8 +163,8 @@ def a_world(upstream: Upstream) -> World:
         add_namespace(world, upstream, namespace)
     world.settle(turns=8)
     for index, raw in enumerate(world.policies):
-        if raw["metadata"]["name"] == "same":
-            rule = a_rule(targets=[a_target(model=f"{raw['metadata']['namespace']}-v2")])
+        if raw["metadata"]["name"] == "rolling":
+            rule = a_rule(targets=[a_target(model="next")])
             meta = {**raw["metadata"], "generation": 2}
             world.policies[index] = {**raw, "metadata": meta, "spec": {**raw["spec"], "rules": [rule]}}
     for _ in range(60):
@@ -172,6 +172,10 @@ def a_world(upstream: Upstream) -> World:
         if {request.key.namespace for request in wanted(world.snapshot()).measurements} == set(NAMESPACES):
             return world
     raise AssertionError("no rollout came to the point of measuring")
+
+
+ANYBODYS = [a_backend(url="http://127.0.0.1:9/v1")]
+"""The same place in each namespace, so that the versions of models there are the same too."""
 
 
 def add_namespace(world: World, upstream: Upstream, namespace: str) -> None:
@@ -182,7 +186,10 @@ def add_namespace(world: World, upstream: Upstream, namespace: str) -> None:
     world.models += [
         a_model(f"{namespace}-direct", backends=plain, **own),
         a_model(f"{namespace}-private", backends=plain, access="PolicyOnly", **own),
-        a_model(f"{namespace}-v2", backends=plain, access="PolicyOnly", **own),
+        *(
+            a_model(name, access="PolicyOnly", backends=ANYBODYS, parameters={"n": n}, **own)
+            for n, name in (("1", "present"), ("2", "next"))
+        ),
         a_model(
             f"{namespace}-down",
             backends=[a_backend(url=upstream.place(namespace, fails=True))],
@@ -193,10 +200,11 @@ def add_namespace(world: World, upstream: Upstream, namespace: str) -> None:
     world.policies += [
         one_target(f"{namespace}-exact", f"{namespace}-private", **own),
         one_target("glob", f"{namespace}-private", models=[f"{namespace}/*"], **own),
+        one_target("same", f"{namespace}-private", **own),
         a_policy(
-            "same",
-            models=["same"],
-            rules=[a_rule(targets=[a_target(model=f"{namespace}-private")])],
+            "rolling",
+            models=["rolling"],
+            rules=[a_rule(targets=[a_target(model="present")])],
             rollouts=[a_rollout()],
             **own,
         ),
