@@ -139,7 +139,7 @@ class Fallback(ApiObject):
     )
 
     targets: Annotated[tuple[FallbackTarget, ...], Field(min_length=1, max_length=8)] | None = None
-    """The models to ask, in order, each for what `require` lets it have."""
+    """The models to ask, in order; what the rule requires binds them too."""
     on_errors: Annotated[tuple[RetryOn, ...], Field(min_length=1, max_length=4), ListSet()] | None = None
     """Failures after which they are asked. Default: all of them."""
     max_attempts: Annotated[StrictInt, Field(ge=1, le=10)] = 3
