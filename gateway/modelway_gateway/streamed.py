@@ -194,11 +194,14 @@ class StreamedAnswer(Answer):
     def _renamed(self, raw: bytes) -> bytes:
         """The event with the model that served. The name is looked for once; quotes inside of strings are escaped."""
         assert self._model_wanted is not None
-        if not self._model_seen or self._model_seen not in raw:
-            found = _MODEL.search(raw)
-            if found is None:
-                return raw
-            self._model_seen = found.group()
+        if self._model_seen:
+            renamed = raw.replace(self._model_seen, self._model_wanted, 1)
+            if renamed is not raw:
+                return renamed
+        found = _MODEL.search(raw)
+        if found is None:
+            return raw
+        self._model_seen = found.group()
         return raw.replace(self._model_seen, self._model_wanted, 1)
 
     # What can go wrong

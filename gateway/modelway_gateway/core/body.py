@@ -118,7 +118,7 @@ def is_deeper_than(body: bytes, depth: int) -> bool:
 def _may_be_deep(body: bytes) -> bool:
     """Cheap and rough: whether there are enough brackets at all, counted only as far as needed."""
     left = MAX_DEPTH
-    for bracket in (b"{", b"["):
+    for bracket in b"{[":  # as numbers, which are found faster than bytes are
         position = body.find(bracket)
         while position >= 0:
             left -= 1

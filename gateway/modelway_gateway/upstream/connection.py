@@ -20,6 +20,7 @@ from modelway_gateway.upstream.interface import FailureKind, Headers
 
 MAX_HEAD_BYTES = 64 * 1024
 _MAX_HEADERS = 256
+_CR, _LF = b"\r\n"  # as numbers: to look for one in bytes costs a seventh of looking for bytes in bytes
 _WRITE_SEPARATELY_BYTES = 64 * 1024
 
 
@@ -252,7 +253,7 @@ class Connection(asyncio.Protocol):
         self._head_bytes += len(text) + 4 * count
         if self._head_bytes > MAX_HEAD_BYTES:
             raise _Fault("sent headers larger than allowed")
-        if b"\0" in text or b"\r" in text or b"\n" in text:
+        if 0 in text or _CR in text or _LF in text:
             raise _Fault("sent a header with a control character")
 
     def on_body(self, data: bytes) -> None:
