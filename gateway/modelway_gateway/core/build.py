@@ -133,9 +133,10 @@ class Builder:
             path = f"$.credentials.backends[{index}]"
             if credential.id in self._secrets:
                 self._reject(path, "duplicate", "another credential has this id")
-            if not credential.value or not is_field_value(credential.value):
+            usable = bool(credential.value) and is_field_value(credential.value)
+            if not usable:
                 self._reject(path, "bad_credential", "the value must be printable ASCII and not empty")
-            self._secrets[credential.id] = credential.value
+            self._secrets[credential.id] = credential.value if usable else ""
 
     def _read_clients(self) -> dict[str, Caller]:
         callers: dict[str, Caller] = {}

@@ -147,6 +147,14 @@ BAD = {
     "same name twice": (change(BASE, public_names=(public(LLAMA), public(LLAMA))), "duplicate"),
     "same policy twice": (change(BASE, policies=BASE.policies * 2), "duplicate"),
     "no backend": (a_base(a_model(backends=())), "no_backend"),
+    "a fallback that is not there": (
+        a_base(LLAMA, policies=(a_policy(a_rule(a_target(LLAMA), fallback=config.Fallback(models=("team/x@v1",)))),)),
+        "unknown_model",
+    ),
+    "no attempt at all": (
+        a_base(LLAMA, policies=(a_policy(a_rule(a_target(LLAMA), fallback=config.Fallback(max_attempts=0))),)),
+        "out_of_range",
+    ),
     "no rule": (a_base(LLAMA, policies=(a_policy(),)), "no_rule"),
     "no target": (with_rule(a_rule()), "bad_weights"),
     "weights all 0": (with_rule(a_rule(a_target(LLAMA, weight=0))), "bad_weights"),
@@ -283,6 +291,13 @@ TEXTS = st.sampled_from(ODD_TEXTS) | st.text(max_size=8)
 NUMBERS = st.sampled_from(ODD_NUMBERS) | st.integers(-(2**63), 2**63 - 1)
 
 
+ODD_SIGNALS = (
+    config.KeywordsSignal(name="s", any=("a",)),
+    config.RegexSignal(name="s", pattern="a"),
+    config.InputTokensSignal(name="s", at_least=1, at_most=2),
+)
+
+
 def odd_bases() -> Iterator[tuple[str, Base]]:
     """Every field of every kind of object, one at a time, with every odd value of its type."""
     whole = a_base(LLAMA, OTHER, policies=(a_policy(a_rule(a_target(LLAMA, candidate=OTHER))),))
@@ -293,6 +308,11 @@ def odd_bases() -> Iterator[tuple[str, Base]]:
         (public(LLAMA), lambda odd: change(whole, public_names=(odd,))),
         (policy, lambda odd: change(whole, policies=(odd,))),
         (rule, lambda odd: change(whole, policies=(change(policy, rules=(odd,)),))),
+        (
+            config.Fallback(models=(OTHER.key,)),
+            lambda odd: change(whole, policies=(change(policy, rules=(change(rule, fallback=odd),)),)),
+        ),
+        *((signal, lambda odd: change(whole, policies=(change(policy, signals=(odd,)),))) for signal in ODD_SIGNALS),
         (rule.targets[0], lambda odd: change(whole, policies=(change(policy, rules=(change(rule, targets=(odd,)),)),))),
     ]
     for thing, put in places:
@@ -350,7 +370,9 @@ MODELS = changed(
     traffic_state=st.sampled_from(config.TrafficState),
 )
 CONDITIONS = st.recursive(
-    st.builds(HeaderCondition, name=TEXTS, exact=st.none() | TEXTS, prefix=st.none() | TEXTS),
+    st.builds(HeaderCondition, name=TEXTS, exact=st.none() | TEXTS, prefix=st.none() | TEXTS)
+    | st.builds(config.SignalCondition, name=st.just("s") | TEXTS)
+    | st.builds(config.PriorityCondition, priority=st.sampled_from(config.Priority)),
     lambda inner: st.builds(
         When, all=st.lists(inner, max_size=2).map(tuple), none=st.lists(inner, max_size=1).map(tuple)
     ),
@@ -364,18 +386,31 @@ TARGETS = changed(
     candidate=TEXTS,
     rollout_id=TEXTS,
 )
+SIGNALS = (
+    st.builds(config.KeywordsSignal, name=st.just("s"), any=st.lists(TEXTS).map(tuple), whole_words=st.booleans())
+    | st.builds(config.RegexSignal, name=st.just("s") | TEXTS, pattern=TEXTS | st.text("()[]{}|*+?\\\\^$.a1,-"))
+    | st.builds(config.InputTokensSignal, name=st.just("s"), at_least=st.none() | NUMBERS, at_most=st.none() | NUMBERS)
+)
+FALLBACKS = st.builds(
+    config.Fallback,
+    models=st.lists(st.sampled_from([LLAMA.key, OTHER.key]) | TEXTS, max_size=2).map(tuple),
+    on_errors=st.lists(st.sampled_from(config.RetryOn), max_size=2).map(tuple),
+    max_attempts=st.integers(1, 10) | NUMBERS,
+)
 RULES = changed(
     lambda **fields: change(a_rule(a_target(LLAMA)), **fields),
     name=TEXTS,
     sticky=st.lists(st.builds(config.StickyKey, header=st.none() | TEXTS), max_size=2).map(tuple),
     when=st.builds(When, any=st.lists(CONDITIONS, max_size=2).map(tuple)),
     targets=st.lists(TARGETS, max_size=3).map(tuple),
+    fallback=FALLBACKS,
 )
 POLICIES = changed(
     lambda **fields: change(a_policy(a_rule(a_target(LLAMA))), **fields),
     namespace=TEXTS,
     name=TEXTS,
     models=st.lists(TEXTS, max_size=2).map(tuple),
+    signals=st.lists(SIGNALS, max_size=2).map(tuple),
     rules=st.lists(RULES, max_size=2).map(tuple),
 )
 NAMES = changed(lambda **fields: change(public(LLAMA), **fields), namespace=TEXTS, name=TEXTS, model=TEXTS)
