@@ -47,14 +47,12 @@ def cannot_measure(view: View) -> Finding | None:
 
 
 def gives_up(view: View) -> Finding | None:
-    """Not everything was there by the deadline of a step, once every interval up to now has been looked at."""
+    """Not everything was there by the deadline of a step, and where stable is measured, by the end of an interval."""
     settings, evaluation = view.settings, view.evaluation
     if settings is None or view.seconds_since(view.state.step_since) < settings.step_deadline_seconds:
         return None
     missing = obstacle(view)
-    if missing is None and (is_ready(view) and evaluation is None):
-        return None
-    if missing is None and evaluation is not None and not evaluation.is_last:
+    if missing is None and (evaluation is None or not evaluation.is_last):
         return None
     lacking = missing or too_little_to_compare_with(view)
     message = f"not ready for traffic within {settings.step_deadline_seconds:g}s: {lacking}"
