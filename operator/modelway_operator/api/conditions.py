@@ -112,7 +112,6 @@ class RollingOutReason(StrEnum):
     """What a running rollout is doing."""
 
     PROGRESSING = "Progressing"
-    QUEUED = "Queued"
     ROLLING_BACK = "RollingBack"
 
 

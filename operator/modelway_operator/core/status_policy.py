@@ -140,9 +140,8 @@ def _rollout_verdicts(states: Sequence[RolloutStatus]) -> list[Verdict]:
     back = [state for state in states if state.phase is RolloutPhase.ROLLING_BACK]
     active = [state for state in states if state.phase in ACTIVE]
     queued = [state for state in states if state.phase is RolloutPhase.QUEUED]
-    if back or active or queued:
-        reason = RollingOutReason.PROGRESSING if active else RollingOutReason.QUEUED
-        reason = RollingOutReason.ROLLING_BACK if back else reason
+    if back or active:
+        reason = RollingOutReason.ROLLING_BACK if back else RollingOutReason.PROGRESSING
         verdicts.append(yes(ConditionType.ROLLING_OUT, reason, _messages([*back, *active, *queued])))
     held = [state for state in states if state.phase is RolloutPhase.HELD]
     if held:

@@ -174,6 +174,39 @@ def test_a_failed_version_stays_out_at_every_target_of_the_policy() -> None:
     assert "one: v1=100; all: v1=100" == world.policy()["status"]["weights"]
 
 
+def test_rule7_the_same_move_is_one_push_and_another_one_is_shown_as_waiting() -> None:
+    """Both splits rise in one push; the third target keeps what it serves, and the status says for whom it waits."""
+    header = {"all": [{"header": {"name": "x", "present": True}}]}
+
+    def rules(one: str, two: str, three: str) -> list[dict[str, Any]]:
+        targets = [a_target("main", model=one), a_target("second", model=two)]
+        return [a_rule("first", targets=targets, when=header), a_rule("all", targets=[a_target(model=three)])]
+
+    entries = [
+        a_rollout("a", rule="first"),
+        a_rollout("b", rule="first", target="second"),
+        a_rollout("c"),
+    ]
+    world = World(
+        models=[a_model("v1"), a_model("v2"), a_model("v3")],
+        policies=[a_policy(rules=rules("v1", "v1", "v1"), rollouts=entries)],
+    )
+    world.settle()
+    world.edit_policy(rules=rules("v2", "v2", "v3"))
+    world.turn()
+    for _ in range(60):
+        world.turn(seconds=10)
+        assert world.pushed is not None
+        assert len({split.share for split in world.pushed.live.state.splits if split.rule == "first"}) <= 1
+        phases = {each["name"]: each["phase"] for each in world.policy()["status"]["rollouts"]}
+        if phases["c"] != "Queued":
+            break
+        assert "c: Queued" in world.policy()["status"]["summary"]["rollout"]
+        assert "c: v1" in message(world.policy(), "RollingOut")
+        assert "waits for rollout a, rollout b" in message(world.policy(), "RollingOut")
+    assert {"a": "Stable", "b": "Stable", "c": "Preflight"} == phases
+
+
 def test_without_an_entry_a_target_switches_at_once_and_a_warning_says_so() -> None:
     """Nothing is gated where nobody asked for it."""
     world = a_world(rollouts=False)
