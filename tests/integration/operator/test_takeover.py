@@ -9,9 +9,11 @@ import pytest
 
 from modelway_contract.config import Push
 from modelway_gateway.server import Gateway
+from modelway_operator.kinds import WATCHED
 
 from tests.integration.operator.installation import Installation, Operator, an_installation
-from tests.support.apiserver import ApiServer, Kube
+from tests.support.apiproxy import an_api_proxy
+from tests.support.apiserver import OPERATOR_TOKEN, ApiServer, Kube
 from tests.support.waiting import eventually
 
 Accepted = list[tuple[int, int]]
@@ -111,3 +113,51 @@ async def test_f02_former_leader_that_wakes_is_refused_and_follows(
     assert {now} == epochs(install)
     assert all(sorted(pairs) == pairs and pairs[-1][0] == now for pairs in accepted)
     assert "leading" == await role(successor)
+
+
+async def test_p2_standby_whose_watch_is_frozen_takes_nothing_back(
+    apiserver: ApiServer, install: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It heard nothing of the last edit when it takes over: no gateway ever sees an older version of the model."""
+    async with an_api_proxy(apiserver) as proxy:
+        leader = await install.start_operator()
+        await install.add_keys()
+        model = await install.add_model("llama", description="edit 0")
+        await install.ready(model)
+        install.kubeconfig = apiserver.kubeconfig(OPERATOR_TOKEN, url=proxy.url)
+        standby = await install.start_operator()
+        await eventually(lambda: is_ready(standby))
+
+        async def hears() -> bool:
+            return sum("watch=true" in one for one in proxy.requests) >= len(WATCHED)
+
+        await eventually(hears)
+        proxy.freeze()
+        seen = [versions(gateway, monkeypatch) for gateway in install.gateways]
+        for number in (1, 2):
+            await install.ready(await install.kube.patch(model, {"spec": {"description": f"edit {number}"}}))
+        (before,) = epochs(install)
+        await leader.end()
+        await eventually(lambda: min(epochs(install)) > before)
+        proxy.thaw()
+        await install.ready(await install.kube.patch(model, {"spec": {"description": "edit 3"}}))
+
+        assert "leading" == await role(standby)
+        assert all(sorted(numbers) == numbers and numbers[-1] == 3 for numbers in seen)
+
+
+def versions(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The number of the edit that the gateway runs after each push, in order."""
+    numbers: list[int] = []
+    take = gateway.live.apply_push
+
+    async def record(push: Push) -> object:
+        answer = await take(push)
+        runs = gateway.live.redacted()
+        assert runs is not None
+        assert runs.base is not None
+        numbers.append(int(runs.base.models[0].description.partition(" ")[2]))
+        return answer
+
+    monkeypatch.setattr(gateway.live, "apply_push", record)
+    return numbers
