@@ -17,6 +17,8 @@ DESIGN = ROOT.parent / "shared" / "design"
 COVERED = {
     *("P6", "P9", "P14", "P22", "P25", "F33", "F36", "A1", "A3", "A11", "A22", "B74"),
     "P1",
+    "P2",
+    "P3",
     "P5",
     "F01",
     "F03",

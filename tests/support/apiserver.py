@@ -259,7 +259,7 @@ def _request(server: ApiServer, path: str, body: Any = None) -> Any:
     opener = urllib.request.build_opener(
         urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=server.context())
     )
-    with opener.open(request, timeout=5) as answer:
+    with opener.open(request, timeout=30) as answer:
         return answer.read()
 
 
