@@ -54,7 +54,7 @@ def main() -> int:
 
 def run(rounds: int, *, python: str) -> Record:
     """Start everything, measure, stop everything."""
-    programs = built()
+    programs, commit = built(), _commit()
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="modelway-bench-")))
         upstream = stack.enter_context(contestants.upstream(programs))
@@ -71,7 +71,7 @@ def run(rounds: int, *, python: str) -> Record:
         machine=host.name(),
         python=describe(python),
         made_at=datetime.now(UTC).strftime("%Y-%m-%d"),
-        modelway=f"Modelway {version('modelway')} at {_commit()}",
+        modelway=f"Modelway {version('modelway')} at {commit}",
         nginx=_nginx_version(),
         rounds=rounds,
         figures=done.figures,
