@@ -135,8 +135,10 @@ class Gateway:
         timer.cancel()
 
     def stop_being_ready(self) -> None:
-        """From now on `/readyz` says no; requests are still taken."""
+        """From now on `/readyz` says no; requests are still taken, each the last of its connection."""
         self._draining = True
+        if self._clients is not None:
+            self._clients.wind_down()
 
     def tune_garbage_collector(self) -> None:
         """For a process of our own: looking at what stays again and again is what makes the slowest answers slow."""

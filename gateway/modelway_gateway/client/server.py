@@ -34,6 +34,13 @@ class ClientServer:
         DATE.set(time.time())
         self._connections.sweep(now)
 
+    def wind_down(self) -> None:
+        """From now on each answer is its connection's last, so that clients' pools move on before anything is closed.
+
+        A resting connection stays: closing it could cross a request that is on its way.
+        """
+        self._connections.draining = True
+
     def drain(self) -> None:
         """From now on each connection closes after its answer, and a resting one at once. New ones are still taken."""
         self._connections.draining = True

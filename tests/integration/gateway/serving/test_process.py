@@ -53,7 +53,7 @@ async def test_p20_sigterm_finishes_what_is_under_way_and_exits_0(tmp_path: Path
                 async with session.get(ready) as got:
                     assert got.status == 503
                 async with session.post(url, json=asking_for_a_stream(), headers=headers) as late:
-                    assert late.status == 200
+                    assert (late.status, late.headers["Connection"]) == (200, "close")
                     assert (await event(started, "draining"))["under_way"] == 2
                     await asyncio.sleep(0.2)  # a stream that is cut off would be by now
                     go_on.set()
