@@ -35,7 +35,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     # pytest-timeout counts a session fixture in the first test that asks for it.
     asking = [item for item in ordered if "cluster" in fixtures_of(item)]
     if asking:
-        asking[0].add_marker(pytest.mark.timeout(UP_SECONDS))
+        own = asking[0].get_closest_marker("timeout")
+        asking[0].add_marker(pytest.mark.timeout(UP_SECONDS + (own.args[0] if own and own.args else 0)))
 
 
 def fixtures_of(item: pytest.Item) -> list[str]:

@@ -42,6 +42,7 @@ CHART_VALUES = {
     "gateway.image.repository": "localhost/modelway-gateway",
     "gateway.image.tag": TAG,
     "gateway.resources.requests.cpu": "50m",
+    "gateway.drainSeconds": "40",
     "metrics.scrapeInterval": f"{SCRAPE_SECONDS}s",
     "metrics.prometheus.url": f"http://prometheus.{MONITORING}:9090",
 }
@@ -337,6 +338,8 @@ def install_prometheus(cluster: Cluster, folder: Path) -> None:
             {
                 "name": "prometheus",
                 "image": cluster.prometheus_image,
+                # Without a request it would be the first to starve on a busy machine.
+                "resources": {"requests": {"cpu": "100m", "memory": "128Mi"}},
                 "imagePullPolicy": "IfNotPresent",
                 "args": ["--config.file=/etc/prometheus/prometheus.yml", "--storage.tsdb.path=/data"],
                 "ports": [{"containerPort": 9090}],

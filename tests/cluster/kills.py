@@ -9,7 +9,7 @@ import random
 import signal
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
@@ -136,6 +136,8 @@ class Harness:
     watcher: Watcher
     traffic: Traffic
     rng: random.Random
+    after_each: Callable[["Harness"], object] = lambda _: None
+    """Called after each rollout, so that what was found is kept when a later one fails."""
     kills: list[Kill] = field(default_factory=list)
     outcomes: list[Outcome] = field(default_factory=list)
 
@@ -158,6 +160,7 @@ class Harness:
                 chosen += [each for each in left if each.phase == phase][:1]
             for done in self.roll_out(chosen, good=is_good):
                 left.remove(done)
+            self.after_each(self)
         raise AssertionError(f"these kills never met their phase: {left}")
 
     def roll_out(self, planned: Sequence[Planned], *, good: bool) -> list[Planned]:

@@ -52,7 +52,7 @@ def _writes(audit_log: Path, namespace: str, policy: str, since: float) -> Itera
             event = json.loads(line)
             place = event["objectRef"]
             at = received_at(event)
-            if (place["namespace"], place["name"]) != (namespace, policy) or at < since:
+            if (place.get("namespace"), place.get("name")) != (namespace, policy) or at < since:
                 continue
             if event["responseStatus"]["code"] != 200:
                 continue

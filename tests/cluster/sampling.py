@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from http.client import HTTPException
 from typing import Any
 
 import aiohttp
@@ -83,7 +84,7 @@ class Sampler:
         while not self._ended.wait(1.0):
             try:
                 self._find_gateways()
-            except (OSError, AssertionError):
+            except (OSError, HTTPException, AssertionError):
                 continue  # the API server is not there: the gateways are where they were
 
     def _sample(self) -> None:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from http.client import HTTPException
 from typing import Any
 
 from tests.cluster.api import MODELWAY, Api
@@ -155,5 +156,5 @@ class Watcher:
                         self._news.notify_all()
                     if self._ended:
                         return
-            except (OSError, AssertionError, ValueError):
+            except (OSError, HTTPException, AssertionError, ValueError):
                 time.sleep(0.2)  # the API server may be gone for a while, and with it the watch
