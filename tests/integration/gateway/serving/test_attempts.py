@@ -295,7 +295,7 @@ async def test_f49_a_client_that_leaves_between_two_attempts_ends_them() -> None
     body = json.dumps(QUESTION).encode()
     head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: g\r\nAuthorization: Bearer {KEY}\r\n"
     head += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
-    async with serving(answering(answer(429, b"", "Retry-After: 5"))) as (harness, upstreams):
+    async with serving(answering(answer(429, b"", "Retry-After: 1"))) as (harness, upstreams):
         host, _, port = harness.gateway.client_url.removeprefix("http://").partition(":")
         client = RawClient(*await asyncio.open_connection(host, int(port)))
         await client.send(head.encode() + body)
@@ -303,6 +303,8 @@ async def test_f49_a_client_that_leaves_between_two_attempts_ends_them() -> None
         await asyncio.sleep(0)
         client.close()
         await eventually(lambda: harness.gateway.metrics.inflight == 0, within_seconds=2)
+        await asyncio.sleep(1.2)  # the second attempt would be made by now
+        assert len(upstreams[0].requests) == 1
         samples = await harness.metrics()
     assert counts(samples, names.REQUESTS_TOTAL, outcome="rate_limited") == 1
     assert counts(samples, "modelway_attempts_total", outcome="rate_limited") == 1
