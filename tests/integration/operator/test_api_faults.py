@@ -181,21 +181,21 @@ async def test_f12_pause_that_the_api_server_asks_for_is_kept(
 ) -> None:
     """429 with Retry-After: the operator's own calls stay away, but for the lease, and everything goes on after it."""
     async with serving(apiserver, kube, namespace, tmp_path, proxy.url) as (install, operator):
-        proxy.refusal = (429, {"Retry-After": "4"})
+        proxy.refusal = (429, {"Retry-After": "15"})
         began = len(proxy.requests)
         model = await install.add_model("late")
         lies = 'modelway_operator_turns_total{result="ok"}'
         turns = await operator.metric(lies)
 
         async def has_turned() -> bool:
-            return await operator.metric(lies) >= turns + 3
+            return await operator.metric(lies) >= turns + 5
 
         await eventually(has_turned)
         asked = [one for one in proxy.requests[began:] if "/leases/" not in one and "watch=true" not in one]
         proxy.refusal = None
         await install.ready(model)
 
-        assert len(asked) <= 12
+        assert 1 <= len(asked) <= 2
         assert 200 == (await operator.page("/livez"))[0]
         assert 200 == (await install.chat("late"))[0]
 
