@@ -28,6 +28,12 @@ class Running:
         os.kill(self.pid, number)
 
     @property
+    def cpu_seconds(self) -> float:
+        """What it has used of the processors since its start: what is left of a time on a busy machine."""
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / TICKS_PER_SECOND
+
+    @property
     def started_at(self) -> float:
         """When the kernel started it, in seconds since 1970."""
         ticks = int(Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[19])

@@ -16,7 +16,9 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from openai import OpenAI, OpenAIError
+from openai import APIStatusError, OpenAI, OpenAIError
+
+from modelway_contract.names import ANSWER_HEADER_PREFIX
 
 from tests.cluster.api import Api, is_ready, pods_of
 from tests.cluster.containers import Running, running, wait_for_end, wait_quickly
@@ -93,7 +95,8 @@ class Calls:
     """The official SDK with its default retries, asking again and again."""
 
     made: int = 0
-    failed: list[str] = field(default_factory=list)
+    failed: list[tuple[str, str]] = field(default_factory=list)
+    """The model that failed, empty where none was reached, and what the SDK raised."""
 
     @contextmanager
     def calling(self, installation: Installation, model: str) -> Iterator["Calls"]:
@@ -106,8 +109,11 @@ class Calls:
                     self.made += 1
                     try:
                         client.chat.completions.create(model=model, messages=[{"role": "user", "content": "Hello"}])
+                    except APIStatusError as exc:
+                        served_by = exc.response.headers.get(f"{ANSWER_HEADER_PREFIX}model", "")
+                        self.failed.append((served_by, str(exc)))
                     except OpenAIError as exc:
-                        self.failed.append(f"{type(exc).__name__}: {exc}")
+                        self.failed.append(("", f"{type(exc).__name__}: {exc}"))
 
         thread = threading.Thread(target=ask, daemon=True)
         thread.start()

@@ -89,7 +89,7 @@ def test_p8_f01_kills_in_every_phase_change_neither_the_end_nor_the_order_of_thi
     assert {kill.planned.phase for kill in harness.kills} == {each.phase for each in planned}
     assert set(PHASES) <= {kill.found_in for kill in harness.kills} or not KILLS
     assert all(seconds <= MOST_TAKEOVER_SECONDS for seconds in record["takeover_seconds"]), record["takeover_seconds"]
-    assert [] == calls.failed
+    assert [] == [failure for model, failure in calls.failed if not is_of_bad(model, harness)]
     of_the_connection = [one for one in traffic.failed() if one.error in OF_THE_CONNECTION]
     assert len(of_the_connection) == sum(kill.refused + kill.lost for kill in harness.kills)
     for kill in harness.kills:
