@@ -200,6 +200,12 @@ def test_bg_revert_after_promotion_measures_what_no_bake_has_shown() -> None:
     stage << rolled_back(RollbackReason.GUARDRAIL_FAILED)
 
 
+def test_bg_revert_that_nothing_judges_bakes_without_traffic() -> None:
+    """A known version is only guarded: without a guardrail nobody waits for requests that would show nothing."""
+    stage = a_stage(an_entry(steps=(), metrics=(GATED_TTFT,))) >> points_at(V2) << stable_is(V2)
+    stage >> samples(per_second=0) >> points_at(V1) << stable_is(V1).within(600)
+
+
 def test_bg_can_be_paused_before_and_after_the_cut_over() -> None:
     """And goes on where it was."""
     stage = a_stage(BLUE_GREEN) >> points_at(V2) >> wait(20) >> pause << in_phase(RolloutPhase.PAUSED)

@@ -351,6 +351,14 @@ def test_f37_a_shared_outage_before_a_cut_over_moves_nothing() -> None:
     stage << stable_is(V2)
 
 
+def test_f37_a_gate_that_rejects_does_so_while_held_too() -> None:
+    """A hold is for want of an answer; what stable fails at does not hide that the candidate fails far more."""
+    stage = a_stage(an_entry(metrics=(GATED_ERRORS,), minIntervals=3)) >> points_at(V2) << at(25)
+    stage >> samples(errors=0.6, stable_errors=0.55, per_second=2) << held(HeldReason.BOTH_UNHEALTHY)
+    stage >> samples(errors=1.0, stable_errors=0.52, per_second=200)
+    stage << rolled_back(RollbackReason.GATE_FAILED).within(100)
+
+
 def test_a7_a_sick_stable_holds_a_candidate_that_is_well() -> None:
     """Being better than what fails proves nothing; when stable is well again the step goes on."""
     stage = a_stage() >> points_at(V2) << at(25) >> samples(stable_errors=0.8)

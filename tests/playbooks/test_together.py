@@ -21,6 +21,7 @@ from tests.playbooks.stage import (
     announced,
     at,
     entry,
+    gateway,
     held,
     in_phase,
     metrics_down,
@@ -129,6 +130,36 @@ def test_rule7_the_slowest_goes_first_where_steps_were_edited() -> None:
     one << stable_is(V2).within(1)
 
 
+def test_rule7_a_step_that_is_lowered_must_be_passed_anew() -> None:
+    """What one had passed while it waited was another share."""
+    one, two = two_targets(minIntervals=4)
+    both_point_at_v2(one, two)
+    two << at(25) >> pause
+    one << says("waits for rollout two")
+    for stage, name in ((one, "one"), (two, "two")):
+        stage >> entry(an_entry(name=name, target=name, steps=(5, 10), minIntervals=4))
+    two >> resume
+    one << at(10).within(60)
+    assert one.state is not None
+    assert not one.state.passed
+    while weights(one)[0] == 10:
+        lowered = one.state
+        one.tick()
+    assert lowered.intervals >= 3
+
+
+def test_rule7_one_that_is_ready_before_all_others_is_not_given_up_for_a_gateway_that_comes_late() -> None:
+    """The time that it waited is not its own; what is missing from then on has the whole deadline."""
+    one, two = two_targets(stepDeadline="4m", onInconclusive="Hold")
+    both_point_at_v2(one, two)
+    two >> pause
+    one << in_phase(RolloutPhase.PREFLIGHT).lasting(400)
+    one >> gateway(0, listens=False)
+    one.gateways[0].split = None
+    one << says("1 of 2 gateways have acknowledged 0 %") << in_phase(RolloutPhase.PREFLIGHT).lasting(230)
+    one << rolled_back(RollbackReason.PREFLIGHT).within(20)
+
+
 def test_rule7_another_move_waits_in_the_queue_and_begins_when_the_first_ends() -> None:
     """It says for whom, once as an Event; its traffic stays where it is."""
     one, two = two_targets()
@@ -183,6 +214,17 @@ def test_rule7_who_waits_can_be_pointed_elsewhere() -> None:
     two >> points_at(V3) << in_phase(RolloutPhase.QUEUED) >> points_at(V1) << stable_is(V1).within(2)
     two >> points_at(V3) << in_phase(RolloutPhase.QUEUED) >> points_at(None) << stable_is(V1).within(2)
     two >> points_at(V3) << in_phase(RolloutPhase.QUEUED) >> entry(None) << stable_is(V3).within(2)
+
+
+def test_rule7_who_waits_and_is_pointed_at_what_failed_stays_out_without_an_entry_too() -> None:
+    """As one that does not wait."""
+    one, two = two_targets()
+    two >> points_at(V2) << at(5) >> samples(errors=0.6) << rolled_back(RollbackReason.GUARDRAIL_FAILED)
+    one >> points_at(V3) << at(5)
+    two >> points_at(Version("shop/law-v4", "v4-digest")) << in_phase(RolloutPhase.QUEUED)
+    two >> points_at(V2) >> entry(None) << in_phase(RolloutPhase.ROLLED_BACK).within(2)
+    assert two.plan is not None
+    assert V1 == two.plan.stable
 
 
 def test_rule7_who_has_waited_longest_comes_next() -> None:

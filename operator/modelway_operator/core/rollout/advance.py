@@ -70,9 +70,9 @@ def is_ready(view: View) -> bool:
 
 def _needs_no_rollout(snapshot: TargetSnapshot, state: RolloutStatus | None) -> bool:
     """Without an entry nothing is gated; but what is under way ends first, and what failed stays out."""
-    if state is None or state.phase in {Phase.STABLE, Phase.QUEUED}:
+    if state is None or state.phase is Phase.STABLE:
         return True
-    if state.phase is not Phase.ROLLED_BACK:
+    if state.phase not in AT_REST:
         return False
     wanted = snapshot.wanted
     return wanted is not None and not is_quarantined(View(snapshot, state, None), wanted)

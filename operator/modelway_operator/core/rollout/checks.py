@@ -40,6 +40,7 @@ CHECKS: Mapping[Phase, tuple[Check, ...]] = {
     ),
     Phase.PREFLIGHT: (
         *ANY_ACTIVE,
+        preflight.has_lost_readiness,
         preflight.begins_measuring,
         preflight.has_passed,
         preflight.cannot_measure,

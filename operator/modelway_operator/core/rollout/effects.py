@@ -149,7 +149,9 @@ def _lower_weight(view: View, finding: Finding) -> RolloutStatus:
     if view.settings is None:
         raise EngineError("there are no steps to lower the weight to")
     steps = view.settings.step_weights
-    return view.state.model_copy(update={"weight": float(steps[-1]), "step": len(steps), "step_since": view.now})
+    return view.state.model_copy(
+        update={"weight": float(steps[-1]), "step": len(steps), "step_since": view.now, "passed": False}
+    )
 
 
 def _promote(view: View, finding: Finding) -> RolloutStatus:
@@ -203,6 +205,12 @@ def _count(view: View, finding: Finding) -> RolloutStatus:
 def _counted(view: View, finding: Finding) -> RolloutStatus:
     del finding
     return view.state if view.evaluation is None else absorb(view.state, view.evaluation)
+
+
+def _lose_readiness(view: View, finding: Finding) -> RolloutStatus:
+    """The time that it was ready and waited for others does not count against the step."""
+    del finding
+    return view.state.model_copy(update={"passed": False, "step_since": view.now})
 
 
 def _pass_alone(view: View, finding: Finding) -> RolloutStatus:
@@ -400,6 +408,7 @@ EFFECTS: Mapping[Event, Effect] = {
     Event.PREFLIGHT_PASSED_KNOWN: _promote,
     Event.PREFLIGHT_PASSED_AT_ONCE: _promote,
     Event.MEASURING: _measure,
+    Event.READINESS_LOST: _lose_readiness,
     Event.PREFLIGHT_FAILED: _fail_preflight,
     Event.ACKNOWLEDGED: _acknowledge,
     Event.NOT_ACKNOWLEDGED: _hold,

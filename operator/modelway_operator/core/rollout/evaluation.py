@@ -73,7 +73,9 @@ class Evaluation:
 
     @property
     def hold(self) -> Hold | None:
-        """Why nothing can be said, where that is so."""
+        """Why nothing can be said, where that is so; a failure is said all the same."""
+        if self.verdict is Verdict.FAIL:
+            return None
         if self.decisive is not None and self.decisive.hold is not None:
             return self.decisive.hold
         return self.unhealthy
@@ -163,7 +165,8 @@ def absorb(state: RolloutStatus, evaluation: Evaluation) -> RolloutStatus:
     if evaluation.unhealthy is not None:
         return state.model_copy(update={"counted_until": evaluation.window.end, "gap_until": None, "passed": False})
     baking = place_of(state) is RolloutPhase.BAKING
-    clean = evaluation.has_traffic or not baking
+    # Where nothing is judged, there is nothing that traffic could show.
+    clean = evaluation.has_traffic or not baking or evaluation.decisive is None
     counted = state.model_copy(
         update={
             "metrics": tuple(judgement.evidence for judgement in evaluation.judgements),

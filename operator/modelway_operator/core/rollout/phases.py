@@ -57,6 +57,7 @@ class Event(StrEnum):
     PREFLIGHT_PASSED_KNOWN = "preflight passed, was stable before"
     PREFLIGHT_PASSED_AT_ONCE = "preflight passed, BlueGreen"
     MEASURING = "stable is measured before the cut-over"
+    READINESS_LOST = "was ready, and is not any more"
     PREFLIGHT_FAILED = "preflight not passed by stepDeadline"
 
     ACKNOWLEDGED = "acknowledged by every ready gateway"
@@ -150,6 +151,7 @@ TRANSITIONS: Final[Mapping[Phase, Mapping[Event, Next]]] = MappingProxyType(
             Event.PREFLIGHT_PASSED_AT_ONCE: Phase.PROMOTING,
             Event.PASSED_ALONE: Phase.PREFLIGHT,
             Event.MEASURING: Phase.PREFLIGHT,
+            Event.READINESS_LOST: Phase.PREFLIGHT,
             Event.INTERVAL_CLOSED: Phase.PREFLIGHT,
             Event.GAP_FOUND: Phase.PREFLIGHT,
             Event.HOLD: Phase.HELD,

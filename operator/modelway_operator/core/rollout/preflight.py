@@ -22,6 +22,12 @@ def begins_measuring(view: View) -> Finding | None:
     return Finding(event=Event.MEASURING, message=f"measuring what {name_of(view.stable)} does before the cut-over")
 
 
+def has_lost_readiness(view: View) -> Finding | None:
+    """It had passed and waited for others, and now something is in the way again."""
+    missing = obstacle(view) if view.state.passed else None
+    return None if missing is None else Finding(event=Event.READINESS_LOST, message=missing)
+
+
 def has_passed(view: View) -> Finding | None:
     """Everything that the candidate needs is there, and it still has no traffic."""
     if obstacle(view) is not None:
@@ -29,8 +35,9 @@ def has_passed(view: View) -> Finding | None:
     ready = f"{name_of(view.candidate)} resolves, is on every gateway, and answers"
     evaluation = view.evaluation
     if not compares_with_before(view) or (evaluation is None and view.state.passed):
-        # Not that it has passed but that it may go on is what happens here.
-        return None if view.snapshot.held_back_by else Finding(event=_way_on(view), message=ready)
+        # Once it has passed, that it may go on is all that can happen here.
+        waits = view.state.passed and view.snapshot.held_back_by
+        return None if waits else Finding(event=_way_on(view), message=ready)
     if evaluation is None or evaluation.hold is not None or evaluation.verdict is not Verdict.PASS:
         return None
     return Finding(event=_way_on(view), message=f"{ready}; {evaluation.message}")
