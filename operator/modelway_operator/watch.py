@@ -59,8 +59,10 @@ class Watch:
 
     def restart(self) -> None:
         """Begin anew, for instance since a kind exists now that kopf did not find at its start."""
-        if self._end_this_run is not None:
-            self._end_this_run()
+        # kopf's own thread takes it away when a run ends.
+        end = self._end_this_run
+        if end is not None:
+            end()
 
     async def stop(self) -> None:
         """End it, and do not wait for long."""
