@@ -127,9 +127,9 @@ def policy_outcome(
         wire, absent = _wire_rule(rule)
         wires.append(wire)
         stand_ins += [absent] if absent is not None else []
+        splits += [split for target in _serving(rule.targets) if (split := _split(target)) is not None]
         for target in rule.targets:
             models |= {arm.wire.key: arm for arm in (target.stable, target.candidate) if arm is not None}
-            splits += [split] if (split := _split(target)) is not None else []
     outcomes = [target for rule in rules for target in rule.targets]
     return PolicyOutcome(
         entry=entry,

@@ -8,6 +8,7 @@ from modelway_operator.core.decide import wanted
 from modelway_operator.core.rollout.model import Counts, Measurement
 
 from tests.support.builders import a_model, a_policy, a_rollout, a_rule, a_target
+from tests.support.seam import load
 from tests.support.turns import World, condition, message
 
 BAD = Measurement(candidate=Counts(total=500, bad=400), stable=Counts(total=500, bad=0))
@@ -342,3 +343,15 @@ def test_a_step_rewrites_one_status_only() -> None:
             break
 
     assert {"chat"} == written
+
+
+def test_a_rule_that_cannot_serve_splits_nothing() -> None:
+    """What gateways are told of shares is about targets that they have."""
+    world = a_world()
+    weighted = [a_target("other", model="nobody"), a_target(model="v2", weight=0)]
+    world.edit_policy(rules=[a_rule(targets=weighted)])
+    world.turn()
+
+    assert world.pushed is not None
+    assert () == load(world.pushed).findings
+    assert () == world.pushed.live.state.splits
