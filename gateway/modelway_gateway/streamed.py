@@ -89,6 +89,10 @@ class StreamedAnswer(Answer):
         if self._stream is not None and self._exchange is not None:  # comments have begun the answer already
             self._stream.on_back_pressure(self._exchange.pause, self._exchange.resume)
 
+    def _next_step(self, failure: Failure) -> Step | None:
+        """Nobody once events have gone out, even without content: two beginnings in one stream are no answer."""
+        return None if self._committed else super()._next_step(failure)
+
     # The sink
 
     def on_head(self, status: int, headers: Headers) -> None:
@@ -240,3 +244,4 @@ class StreamedAnswer(Answer):
     def _end(self, outcome: Outcome) -> None:
         self._floor.unopened.discard(self)
         super()._end(outcome)
+        self._stream = None  # it knows the exchange, which knows us

@@ -166,6 +166,7 @@ class Call:
     def complete(self, *, close: bool) -> None:
         """For the answers above: nothing more will be sent."""
         self._done = True
+        self.stream = None  # it knows us, and a circle would keep the body until the garbage collector comes
         self._disconnect_callback = _nothing
         if not self.disconnected:
             self.wire.finish(close=close or not self.keep_alive)
@@ -176,3 +177,4 @@ class Call:
         callback, self._disconnect_callback = self._disconnect_callback, _nothing
         if not self._done:
             callback()
+        self.stream = None

@@ -17,11 +17,20 @@ from modelway_gateway.errors import Code, RequestError
 _ANSWERED: Final = frozenset({"assistant", "tool", "function"})
 """Whose messages are no prompt: what models and tools said before."""
 
+_NO_TEXT: Final = frozenset({"type", "image_url", "image_embeds", "audio_url", "input_audio", "video_url", "file"})
+"""Fields of a part whose strings are no text."""
+
 _ABSENT: Final = msgspec.Raw()
 
 
-class _Part(msgspec.Struct):
+class _Part(msgspec.Struct, forbid_unknown_fields=True):
+    """What OpenAI knows; a part with another field has an odd shape, since that may hold the text."""
+
     text: str = ""
+    type: str = ""
+    image_url: msgspec.Raw = _ABSENT
+    input_audio: msgspec.Raw = _ABSENT
+    file: msgspec.Raw = _ABSENT
 
 
 class _Message(msgspec.Struct):
@@ -81,7 +90,9 @@ def _odd_texts(raw: msgspec.Raw) -> Iterator[tuple[str, str, bytes]]:
     for message in messages:
         role = message.get("role") if isinstance(message, dict) else None
         content = message.get("content") if isinstance(message, dict) else message
-        yield role if isinstance(role, str) else "", "\n".join(_strings(content)), b""
+        calls = message.get("tool_calls") if isinstance(message, dict) else None
+        more = msgspec.json.encode(calls) if calls else b""
+        yield role if isinstance(role, str) else "", "\n".join(_strings(content)), more
 
 
 def _no_text() -> RequestError:
@@ -93,8 +104,9 @@ def _strings(value: object) -> Iterator[str]:
     if isinstance(value, str):
         yield value
     elif isinstance(value, dict):
-        for each in value.values():
-            yield from _strings(each)
+        for name, each in value.items():
+            if name not in _NO_TEXT:
+                yield from _strings(each)
     elif isinstance(value, list):
         for each in value:
             yield from _strings(each)

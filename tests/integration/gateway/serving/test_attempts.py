@@ -14,6 +14,7 @@ import pytest
 from modelway_contract import names
 from modelway_contract.config import Fallback, Rule, Timeouts
 from modelway_gateway.core.budget import FLOOR_PER_SECOND, WINDOW_SECONDS
+from modelway_gateway.streamed import MAX_HELD_EVENTS
 
 from tests.integration.gateway.client.raw import RawClient
 from tests.integration.gateway.serving.scenes import (
@@ -191,6 +192,26 @@ async def test_a_stream_that_fails_before_its_content_begins_anew_elsewhere() ->
         events = events_of(await got.read())
     assert [each["id"] for each in events[:-1]] == ["second", "second"]
     assert events[-1] == "[DONE]"
+
+
+async def test_nothing_is_tried_again_once_events_have_gone_out_without_content() -> None:
+    """What is too much to hold back has begun the answer; a second beginning in it would make both useless."""
+    seen = asyncio.Event()
+
+    async def script(peer: Peer) -> None:
+        await peer.read_request()
+        await peer.send(SSE_HEAD, chunked(chunk(id="first") * (MAX_HELD_EVENTS + 1)))
+        await seen.wait()
+        await peer.send(chunked(b'data: {"error":{"message":"x","code":503}}\n\n'))
+        await peer.until_gone()
+
+    both = serving(script, spare=streaming(chunk("a"), DONE), rule={"fallback": FALLBACK})
+    async with both as (harness, upstreams), harness.chat({**QUESTION, "stream": True}) as got:
+        assert b"first" in await got.content.readuntil(b"\n\n")
+        seen.set()
+        await got.content.readuntil(b'"error":{')
+        assert await harness.requests() == {"upstream_error": 1}
+    assert upstreams[1].requests == []
 
 
 async def test_a_first_token_time_out_is_tried_elsewhere() -> None:
