@@ -106,11 +106,15 @@ def _is_plain(raw: bytes) -> bool:
     return raw.startswith(b"data: ") and raw.find(b"\n") == len(raw) - 2 and raw.endswith(b"\n\n")
 
 
+_UNREADABLE = (msgspec.MsgspecError, RecursionError)
+_Count = Annotated[int, msgspec.Meta(ge=0, le=2**53)]  # no upstream counts further, and what fits no float would raise
+
+
 class Usage(msgspec.Struct, frozen=True):
     """Tokens as the upstream counted them."""
 
-    prompt_tokens: Annotated[int, msgspec.Meta(ge=0)] = 0
-    completion_tokens: Annotated[int, msgspec.Meta(ge=0)] = 0
+    prompt_tokens: _Count = 0
+    completion_tokens: _Count = 0
 
 
 # Leaves are raw: what they hold is only compared with "nothing", so no shape of theirs can be an error.
@@ -160,7 +164,7 @@ def has_content(data: bytes) -> bool:
     """Whether a chunk carries anything of the answer, as against a role, an empty delta or figures."""
     try:
         choices = _read_content(data).choices
-    except msgspec.MsgspecError:
+    except _UNREADABLE:
         return False
     for choice in choices or ():
         delta = choice.delta
@@ -186,7 +190,7 @@ def has_error(data: bytes) -> bool:
         return False
     try:
         chunk = _read_error(data)
-    except msgspec.MsgspecError:
+    except _UNREADABLE:
         return False
     return bytes(chunk.error) not in _NOTHING or bytes(chunk.object) == b'"error"'
 
@@ -197,7 +201,7 @@ def usage_of(data: bytes) -> Usage | None:
         return None
     try:
         return _read_usage(data).usage
-    except msgspec.MsgspecError:
+    except _UNREADABLE:
         return None
 
 

@@ -107,6 +107,8 @@ def chunk(delta: object, **fields: object) -> bytes:
     return json.dumps({"choices": [{"index": 0, "delta": delta, **fields}]}).encode()
 
 
+DEEP = b"[" * 50_000 + b"]" * 50_000
+
 CONTENT = [
     chunk({"content": "x"}),
     chunk({"content": " "}),
@@ -140,6 +142,7 @@ NO_CONTENT = [
     b"",
     b"\xff",
     b"[" * 100_000,
+    b'{"choices":[{"delta":{"content":%b}}]}' % DEEP,
 ]
 
 
@@ -165,7 +168,9 @@ def test_a_role_an_empty_delta_or_nonsense_is_no_content(data: bytes) -> None:
         (b'{"error":{}}', False),
         (chunk({"content": '{"error": 1}'}), False),
         (b"error", False),
+        (b'{"error":%b}' % DEEP, False),
     ],
+    ids=lambda each: repr(each)[:40],
 )
 def test_an_error_inside_a_stream_is_seen(data: bytes, expected: bool) -> None:
     """Only at the top level: a model may talk about errors."""
@@ -183,10 +188,13 @@ def test_an_error_inside_a_stream_is_seen(data: bytes, expected: bool) -> None:
         (b'{"usage":null}', None),
         (b'{"usage":{"completion_tokens":-1}}', None),
         (b'{"usage":{"completion_tokens":"5"}}', None),
+        (b'{"usage":{"completion_tokens":%b}}' % (b"9" * 400), None),
+        (b'{"usage":%b}' % DEEP, None),
         (b'{"usage":7}', None),
         (b"[DONE]", None),
         (b'"usage"', None),
     ],
+    ids=lambda each: repr(each)[:40],
 )
 def test_usage_is_read_or_absent(data: bytes, expected: sse.Usage | None) -> None:
     """A figure that cannot be one is none."""
