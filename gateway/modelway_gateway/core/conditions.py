@@ -7,6 +7,7 @@ Secret the name of somebody else's client and be taken for it by a shared policy
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from operator import itemgetter
 
 from modelway_contract.config import (
     ClientCondition,
@@ -22,23 +23,25 @@ Predicate = Callable[[Question], bool]
 
 
 def compile_when(when: When, *, namespace: str, signals: Mapping[str, Predicate]) -> Predicate:
-    """All of `all`, at least one of `any` (where given), none of `none`; what costs little is asked first."""
+    """All of `all`, at least one of `any` (where given), none of `none`; what costs little is first, wherever it is."""
 
-    def compiled(conditions: tuple[Condition, ...]) -> tuple[Predicate, ...]:
-        return tuple(_compile(each, namespace, signals) for each in sorted(conditions, key=reads_signals))
+    def compiled(condition: Condition) -> Predicate:
+        return _compile(condition, namespace, signals)
 
-    every, some, never = compiled(when.all), compiled(when.any), compiled(when.none)
-    if len(every) == 1 and not some and not never:
-        return every[0]
+    checks = [(reads_signals(each), compiled(each), True) for each in when.all]
+    checks += [(reads_signals(each), compiled(each), False) for each in when.none]
+    if when.any:
+        some = tuple(compiled(each) for each in sorted(when.any, key=reads_signals))
+        checks.append((any(map(reads_signals, when.any)), lambda question: any(each(question) for each in some), True))
+    ordered = tuple((predicate, wanted) for _, predicate, wanted in sorted(checks, key=itemgetter(0)))
+    if len(ordered) == 1 and ordered[0][1]:
+        return ordered[0][0]
 
     def holds(question: Question) -> bool:
-        for predicate in every:
-            if not predicate(question):
+        for predicate, wanted in ordered:  # noqa: SIM110 - all() over a generator costs twice as much
+            if predicate(question) is not wanted:
                 return False
-        for predicate in never:
-            if predicate(question):
-                return False
-        return not some or any(predicate(question) for predicate in some)
+        return True
 
     return holds
 

@@ -120,6 +120,11 @@ class Question:
         return self._read_messages().prompt
 
     @property
+    def folded_prompt(self) -> bytes:
+        """The same for keywords: as `folding.folded` makes it, in UTF-8. Raises RequestError."""
+        return self._read_messages().folded
+
+    @property
     def input_tokens(self) -> int:
         """Estimated: of the text of all messages and of the tools. Raises RequestError."""
         if self._input_tokens < 0:

@@ -11,6 +11,7 @@ from typing import Final
 
 import msgspec
 
+from modelway_gateway.core.folding import folded
 from modelway_gateway.core.tokens import PER_MESSAGE, estimate
 from modelway_gateway.errors import Code, RequestError
 
@@ -46,7 +47,7 @@ _read_anything = msgspec.json.Decoder().decode
 class Messages:
     """What the messages say: the prompt, and how many tokens all of them have."""
 
-    __slots__ = ("_tokens", "prompt")
+    __slots__ = ("_folded", "_tokens", "prompt")
 
     def __init__(self, raw: msgspec.Raw) -> None:
         """Raises RequestError when this is no text at all."""
@@ -59,6 +60,14 @@ class Messages:
         self.prompt = "\n".join(prompts)
         """The text of all messages but those of assistants and tools, so the system's and the user's."""
         self._tokens = tokens
+        self._folded: bytes | None = None
+
+    @property
+    def folded(self) -> bytes:
+        """The prompt as keywords are looked for in it."""
+        if self._folded is None:
+            self._folded = folded(self.prompt).encode()
+        return self._folded
 
     def tokens(self, *others: msgspec.Raw) -> int:
         """An estimate, with other parts of the body (tools) counted as the JSON that they are."""

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Final
-from unicodedata import normalize
 
 import re2
 
 from modelway_contract.config import InputTokensSignal, KeywordsSignal, RegexSignal, Signal
 from modelway_contract.names import REGEX_MEMORY_BYTES
 from modelway_gateway.core.features import Question
+from modelway_gateway.core.folding import folded
 from modelway_gateway.errors import Code, ErrorType, RoutingError
 
 MAX_PATTERN_LENGTH: Final = 512
@@ -59,14 +59,14 @@ def broken_signal(name: str) -> Test:
 
 
 def _keywords(signal: KeywordsSignal) -> Test:
-    words = sorted({_folded(each) for each in signal.any})
+    words = sorted({folded(each) for each in signal.any})
     if not words or not all(words):
         raise BadSignalError("keywords must not be empty")
     pattern = "|".join(re2.escape(each) for each in words)
     if signal.whole_words:
         pattern = f"(?:^|{_BORDER})(?:{pattern})(?:{_BORDER}|$)"
     found = _compile(pattern, _KEYWORDS_MEMORY_BYTES).search
-    return lambda question: found(_folded(question.prompt).encode()) is not None
+    return lambda question: found(question.folded_prompt) is not None
 
 
 def _regex(signal: RegexSignal) -> Test:
@@ -82,11 +82,6 @@ def _input_tokens(signal: InputTokensSignal) -> Test:
     if most is None:
         return lambda question: question.input_tokens >= least
     return lambda question: least <= question.input_tokens <= most
-
-
-def _folded(text: str) -> str:
-    """Without differences of case, width and composition."""
-    return text.lower() if text.isascii() else normalize("NFKC", text).casefold()
 
 
 def _compile(pattern: str, memory_bytes: int) -> re2._Regexp:

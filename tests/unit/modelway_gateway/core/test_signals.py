@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import time
+from itertools import product
 from typing import Any
 
 import msgspec
@@ -24,9 +25,10 @@ from modelway_contract.config import (
     SignalCondition,
     When,
 )
-from modelway_gateway.core import signals
+from modelway_gateway.core import messages, signals
 from modelway_gateway.core.choose import choose
 from modelway_gateway.core.features import Caller, Question
+from modelway_gateway.core.folding import folded
 from modelway_gateway.core.messages import Messages
 from modelway_gateway.core.records import Refusal
 from modelway_gateway.core.runtime import Runtime
@@ -93,7 +95,7 @@ def test_keywords_are_found_without_regard_to_case(
 )
 def test_one_pass_finds_what_a_search_for_each_word_would(word: str, text: str) -> None:
     """The law: the same as looking for the folded word in the folded text."""
-    assert holds(some_words(word, "zzzz"), saying(text)) is (signals._folded(word) in signals._folded(text))
+    assert holds(some_words(word, "zzzz"), saying(text)) is (folded(word) in folded(text))
 
 
 def test_keywords_span_no_message_by_chance_but_all_of_them_are_read() -> None:
@@ -121,6 +123,9 @@ def test_keywords_span_no_message_by_chance_but_all_of_them_are_read() -> None:
         ({"role": "user", "content": ["secret"]}, True),
         ({"role": "user", "content": [{"type": "text", "text": ["secret"]}]}, True),
         ({"role": "user", "content": {"text": "secret"}}, True),
+        ({"role": "user", "content": [{"type": "refusal", "refusal": "secret"}]}, True),
+        ({"role": "user", "content": [{"type": "text", "text": "x", "refusal": "secret"}]}, True),
+        ({"role": "user", "content": [{"type": "secret", "new": "x"}]}, False),
         ({"role": 7, "content": "secret"}, True),
         ({"content": "secret"}, True),
         ("secret", True),
@@ -166,6 +171,32 @@ def test_b26_a_pattern_that_kills_others_takes_linear_time() -> None:
 
     assert not test(question)
     assert time.process_time() - began < 1.0
+
+
+@pytest.mark.parametrize("marks", ["\u0300\u0316", "\u0300\uff9e"], ids=["marks", "letters that become marks"])
+def test_text_that_is_slow_to_normalise_takes_linear_time(marks: str) -> None:
+    """Marks in the wrong order on one letter: to sort 80,000 of them takes Python seven seconds."""
+    question = saying("a" + marks * 40_000 + " Straße")
+    began = time.process_time()
+
+    assert holds(some_words("STRASSE"), question)
+    assert time.process_time() - began < 2.0
+
+
+def test_a_prompt_is_folded_once_for_all_keywords(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is the dearest part of a look at them."""
+    texts: list[str] = []
+
+    def noted(text: str) -> str:
+        texts.append(text)
+        return folded(text)
+
+    monkeypatch.setattr(messages, "folded", noted)
+    question = saying("hi")
+
+    assert holds(some_words("hi"), question)
+    assert not holds(KeywordsSignal(name="other", any=("no",)), question)
+    assert texts == ["hi"]
 
 
 REFUSED = {
@@ -247,6 +278,22 @@ def test_messages_are_read_once_and_only_when_a_rule_needs_them() -> None:
     assert (question.fields.reads, other.fields.reads) == (0, 1)
 
 
+@pytest.mark.parametrize(
+    ("cheap", "signal"), [pair for pair in product(("all", "any", "none"), repeat=2) if pair != ("any", "any")]
+)
+def test_what_costs_little_is_asked_first_in_whatever_part_of_a_condition(cheap: str, signal: str) -> None:
+    """A header that decides spares the look at the prompt, in `all`, `any` and `none` alike."""
+    header = HeaderCondition(name="x", present=cheap != "none")
+    parts: dict[str, tuple[Any, ...]] = {signal: (SignalCondition(name="k"),)}
+    parts[cheap] = (*parts.get(cheap, ()), header)
+    runtime = with_signals(some_words("hi"), when=When(**parts))
+    question = saying("hi")
+    question.fields = Counting(question.fields)
+
+    assert choose(runtime, question, 0).refusal is Refusal.NO_MATCHING_RULE
+    assert question.fields.reads == 0
+
+
 def test_a_signal_is_evaluated_once_per_request(monkeypatch: pytest.MonkeyPatch) -> None:
     """However many rules read it."""
     calls: list[Question] = []
@@ -301,9 +348,10 @@ def test_more_text_is_never_fewer_tokens(one: str, two: str) -> None:
         {"messages": [{"role": "system", "content": ENGLISH}]},
         {"messages": [{"role": "assistant", "content": ENGLISH}]},
         {"messages": [{"role": "assistant", "content": None, "tool_calls": [{"function": {"arguments": ENGLISH}}]}]},
+        {"messages": [7, {"role": "assistant", "tool_calls": [{"function": {"arguments": ENGLISH}}]}]},
         {"messages": [{}], "tools": [{"type": "function", "function": {"description": ENGLISH}}]},
     ],
-    ids=["part", "system", "assistant", "call of a tool", "tool"],
+    ids=["part", "system", "assistant", "call of a tool", "call beside an odd message", "tool"],
 )
 def test_every_text_counts_as_input(changes: dict[str, Any]) -> None:
     """What a model has to read, whoever said it."""
@@ -315,6 +363,7 @@ def test_an_image_is_no_text() -> None:
     image = {"type": "image_url", "image_url": {"url": "data:image/png;base64," + "A" * 1_000_000}}
 
     assert ask(messages=[{"role": "user", "content": [image, {"type": "text", "text": "what?"}]}]).input_tokens < 20
+    assert ask(messages=[{"role": "user", "content": [image, "what?"]}]).input_tokens < 20
 
 
 @pytest.mark.parametrize(
@@ -332,9 +381,9 @@ def test_a_million_messages_are_read_in_bounded_time() -> None:
     """B64's size at the core: what a body may hold at most."""
     raw = msgspec.Raw(b"[" + b",".join([b'{"role":"user","content":"a"}'] * 200_000) + b"]")
     began = time.process_time()
-    messages = Messages(raw)
+    prompt = Messages(raw).prompt
 
-    assert len(messages.prompt) == 399_999
+    assert len(prompt) == 399_999
     assert time.process_time() - began < 3.0
 
 
