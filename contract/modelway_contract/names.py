@@ -63,7 +63,7 @@ class Arm(StrEnum):
 
 
 class Outcome(StrEnum):
-    """How a request ended, told of the arm first chosen."""
+    """How an attempt ended. A request counts as its first one did, in the arm that was given it."""
 
     SUCCESS = "success"
     CLIENT_ERROR = "client_error"

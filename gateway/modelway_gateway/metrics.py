@@ -1,8 +1,9 @@
 """What `/metrics` says: plain counters, rendered in slices so that a scrape never holds up a request.
 
-Rules to know: labels come from the config and closed sets only. A request counts once, at its end, in the series of
-the arm it was first given to. Histograms are fed only by answers that began; for an answer that is not streamed, the
-time to the first token is the time to the head of the upstream's answer, and no time per token is known.
+Rules to know: labels come from the config and closed sets only. A request counts once, at its end, as its first
+attempt ended, in the series of the arm that was given to (ADR 8). Histograms are fed only by answers of first attempts
+that began; for an answer that is not streamed, the time to the first token is the time to the head of the upstream's
+answer, and no time per token is known.
 """
 
 from __future__ import annotations
@@ -69,7 +70,7 @@ class Metrics:
         yield "".join(self._process_lines(revision, config_age_seconds)).encode()
         shown = self.book.requests.shown()
         labels = [_labels(each) for each in shown]
-        yield _head(names.REQUESTS_TOTAL, "counter", "Requests by how they ended, by the arm first chosen.").encode()
+        yield _head(names.REQUESTS_TOTAL, "counter", "Requests by how their first attempt ended, by its arm.").encode()
         for start in range(0, len(shown), _SERIES_PER_SLICE):
             part = slice(start, start + _SERIES_PER_SLICE)
             yield "".join(
