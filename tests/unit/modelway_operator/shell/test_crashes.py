@@ -112,7 +112,9 @@ async def test_p1_f01_a8_crash_at_every_effect_ends_in_the_same_state(
         where = f"crash {number} of {len(world.crashes)}, before: {crash.before}"
         assert expected == end_state(lived_on), where
         assert [] == unannounced(lived_on), where
-        assert shares == {rise.share_bp for rise in lived_on.rises}, where
+        risen = {rise.share_bp for rise in lived_on.rises}
+        # Who takes over before the first push, and finds the figures bad, has no reason to make it.
+        assert risen == shares or (phase == "RolledBack" and not risen), where
         assert 0 == lived_on.fenced, where
         assert 1 == sum(1 for kind, _, _ in lived_on.objects if kind is LEASE), where
         assert any(kind is EVENT for kind, _, _ in lived_on.objects), where
