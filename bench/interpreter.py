@@ -28,10 +28,10 @@ _DESCRIBE: Final = (
 
 
 def gateway_python(python: str | None) -> str:
-    """The interpreter to start the gateway with: this one, or that one in an environment made for it, once."""
+    """The interpreter to start the gateway with: this one, or that one in an environment of this checkout, made once."""
     if python is None:
         return sys.executable
-    digest = hashlib.sha256(LOCK.read_bytes() + describe(python).encode() + python.encode()).hexdigest()[:16]
+    digest = hashlib.sha256(LOCK.read_bytes() + f"{describe(python)}{python}{ROOT}".encode()).hexdigest()[:16]
     folder = cache_folder() / f"python-{digest}"
     made = folder / "bin" / "python"
     if not (folder / "ready").exists():
