@@ -28,7 +28,7 @@ _DESCRIBE: Final = (
 
 
 def gateway_python(python: str | None) -> str:
-    """The interpreter to start the gateway with: this one, or that one in an environment of this checkout, made once."""
+    """The interpreter to start the gateway with: this one, or that one in an environment made once a checkout."""
     if python is None:
         return sys.executable
     digest = hashlib.sha256(LOCK.read_bytes() + f"{describe(python)}{python}{ROOT}".encode()).hexdigest()[:16]

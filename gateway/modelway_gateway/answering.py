@@ -280,7 +280,8 @@ class Answer(ABC):
 
     def _answer_error(self, error: AnsweredError) -> None:
         ticket = self._ticket
-        lines = b"".join((error_lines(error, tried_again=self._made > 1), self._place_lines(), self._ticket_lines()))
+        tried_again = self._made > 1 and error.code is not Code.SHUTTING_DOWN  # which another replica would not say
+        lines = b"".join((error_lines(error, tried_again=tried_again), self._place_lines(), self._ticket_lines()))
         self._call.answer(error.status, lines, render(error, decision=ticket.decision_id))
 
     def _lines(self, since: float) -> bytes:
