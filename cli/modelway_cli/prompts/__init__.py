@@ -1,0 +1,1 @@
+"""`modelway analyze` and `modelway eval-prompts`: what the prompt analysis says, and how often it is right."""

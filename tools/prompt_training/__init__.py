@@ -1,0 +1,1 @@
+"""How the prompt model is made. Not part of the product: needs the packages of requirements.txt beside it."""
