@@ -1,0 +1,204 @@
+"""Reads a prompt: each signal is computed when it is first asked for, at most once, from one cut into words.
+
+The rule: a text that says nothing gets no label instead of a guess. In an unknown language there is no task and no
+domain; and what is said comes with the probability that it is right, measured on prompts of sources that were not
+trained on.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final, Generic, TypeVar, overload
+
+import numpy as np
+
+from modelway_gateway.core.prompt import features
+from modelway_gateway.core.prompt.features import Floats
+from modelway_gateway.core.prompt.labels import Domain, Task
+from modelway_gateway.core.prompt.language import (
+    ENGLISH,
+    LEAST,
+    UNKNOWN,
+    Identifier,
+    Language,
+    identify,
+    is_plain_english,
+)
+from modelway_gateway.core.prompt.model import DIFFICULTY_COLUMN, DOMAINS, TASKS, PromptModel
+from modelway_gateway.core.prompt.tokens import ExpectedOutput, expected_output
+from modelway_gateway.core.prompt.words import window, words
+
+_TASK_COLUMNS: Final = slice(0, len(TASKS))
+_DOMAIN_COLUMNS: Final = slice(len(TASKS), len(TASKS) + len(DOMAINS))
+
+LabelT = TypeVar("LabelT", Task, Domain)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer(Generic[LabelT]):
+    """A label and the probability that it is right."""
+
+    label: LabelT
+    p: float
+
+
+class Analyser:
+    """A model and a language identifier, shared by all requests."""
+
+    __slots__ = ("_identifier", "_model")
+
+    def __init__(self, model: PromptModel, identifier: Identifier) -> None:
+        self._model = model
+        self._identifier = identifier
+
+    def read(self, text: str) -> Reading:
+        """Begin to read a text; nothing is computed yet."""
+        return Reading(text, self._model, self._identifier)
+
+
+_OwnerT = TypeVar("_OwnerT")
+_ValueT = TypeVar("_ValueT")
+
+
+class _once(Generic[_OwnerT, _ValueT]):  # noqa: N801 - reads like property
+    """A property that is computed once: `cached_property` without the lock that it takes on Python 3.11."""
+
+    def __init__(self, compute: Callable[[_OwnerT], _ValueT]) -> None:
+        self._compute = compute
+        self._name = compute.__name__
+        self.__doc__ = compute.__doc__
+
+    @overload
+    def __get__(self, owner: None, kind: type[_OwnerT]) -> _once[_OwnerT, _ValueT]: ...
+    @overload
+    def __get__(self, owner: _OwnerT, kind: type[_OwnerT]) -> _ValueT: ...
+    def __get__(self, owner: _OwnerT | None, kind: type[_OwnerT]) -> _ValueT | _once[_OwnerT, _ValueT]:
+        if owner is None:
+            return self
+        value = owner.__dict__[self._name] = self._compute(owner)
+        return value
+
+
+class Reading:
+    """One text, and what has been asked about it so far."""
+
+    def __init__(self, text: str, model: PromptModel, identifier: Identifier) -> None:
+        self._text = text
+        self._model = model
+        self._identifier = identifier
+
+    @_once
+    def task(self) -> Answer[Task] | None:
+        """What the text asks for."""
+        return self._answer(TASKS, _TASK_COLUMNS, self._model.confidence[0])
+
+    @_once
+    def domain(self) -> Answer[Domain] | None:
+        """What the text is about."""
+        return self._answer(DOMAINS, _DOMAIN_COLUMNS, self._model.confidence[1])
+
+    @_once
+    def difficulty(self) -> float:
+        """The probability that a cheap model fails, 0 to 1."""
+        odds = float(self._columns[2][DIFFICULTY_COLUMN])
+        return 1 / (1 + math.exp(-min(max(odds, -30.0), 30.0)))
+
+    @_once
+    def language(self) -> Language:
+        """In which language the text is written."""
+        if is_plain_english(self._words, self._known_share):
+            return Language(ENGLISH, 1.0)
+        found = identify(self._window, self._identifier)
+        unsure = found.code == UNKNOWN and found.p < LEAST
+        if unsure and self._known_share >= _MOSTLY_KNOWN and self._has_words:
+            return Language(ENGLISH, self._known_share / 2)
+        return found
+
+    @_once
+    def tokens(self) -> int:
+        """An estimate of the text's tokens."""
+        in_window = self._model.token_estimate.of(self._words, self._ids)
+        return round(in_window * len(self._text) / max(len(self._window), 1)) if self._text else 0
+
+    @_once
+    def output(self) -> ExpectedOutput:
+        """How long an answer the text asks for."""
+        answer = self.task
+        return expected_output(self._window, None if answer is None else answer.label, self.tokens)
+
+    @_once
+    def vector(self) -> Floats:
+        """Where the text stands in the space in which own categories are fitted."""
+        return self._dense[: self._model.table.shape[1]]
+
+    @_once
+    def _window(self) -> str:
+        return window(self._text)
+
+    @_once
+    def _words(self) -> list[str]:
+        return words(self._window)
+
+    @_once
+    def _ids(self) -> features.Ids:
+        return features.word_ids(self._words, self._model.vocabulary)
+
+    @_once
+    def _known_share(self) -> float:
+        beyond = int(np.count_nonzero(self._ids >= len(self._model.vocabulary)))
+        return 1 - beyond / len(self._ids) if len(self._ids) else 0.0
+
+    @_once
+    def _has_words(self) -> bool:
+        return any(word.isalpha() for word in self._words)
+
+    @_once
+    def _dense(self) -> Floats:
+        """What the second head reads."""
+        model = self._model
+        made = np.empty(len(model.dense), dtype=np.float32)
+        at = np.minimum(self._ids, len(model.vocabulary))
+        features.pool(model.table.take(at, axis=0), model.table_scale.take(at), made[: -features.SHAPE])
+        made[-features.SHAPE :] = features.shape(self._window, self._words)
+        made[-features.SHAPE :] -= model.shape_middle
+        made[-features.SHAPE :] *= model.shape_spread
+        return made
+
+    @_once
+    def _columns(self) -> tuple[Floats, Floats, Floats]:
+        """What the two heads say and what they say together, by column: logarithms of shares, but for a constant."""
+        model = self._model
+        places, weights = features.buckets(self._ids)
+        one = (weights @ model.sparse.take(places, axis=0).astype(np.float32)) * model.sparse_scale + model.sparse_bias
+        other = self._dense @ model.dense + model.dense_bias
+        return one, other, one + model.mix * (other - one)
+
+    def _answer(self, labels: tuple[LabelT, ...], columns: slice, confidence: Sequence[float]) -> Answer[LabelT] | None:
+        if not self._words or not self.language.known:
+            return None
+        one, other, mixed = (head[columns].tolist() for head in self._columns)
+        winner = max(mixed)
+        at = mixed.index(winner)
+        terms = confidence_terms(
+            winner=-math.log(sum([math.exp(score - winner) for score in mixed])),
+            agree=one.index(max(one)) == other.index(max(other)),
+            known_share=self._known_share,
+            words=len(self._words),
+        )
+        odds = sum(weight * term for weight, term in zip(confidence, terms, strict=True))
+        p = 1 / (1 + math.exp(-min(max(odds, -30.0), 30.0)))
+        # The labels were learned from English. Elsewhere few pairs of neighbours are known on both sides: the square of
+        # the share of known words says how many, and that is what an answer is worth.
+        return Answer(labels[at], p if self.language.code == ENGLISH else p * self._known_share**2)
+
+
+_MOSTLY_KNOWN: Final = 0.6
+"""The share of English words from which a text of unlikely language (a formula, a list of terms) is read as English."""
+
+
+def confidence_terms(*, winner: float, agree: bool, known_share: float, words: int) -> tuple[float, ...]:
+    """What a winner's honesty is judged by; `winner` is the logarithm of its probability."""
+    log_odds = winner - math.log(max(-math.expm1(winner), 1e-6))
+    return 1.0, min(log_odds, 12.0), float(agree), known_share, math.log1p(words)

@@ -1,0 +1,60 @@
+"""Loads what the prompt analysis needs from the package's own files: the trained model and lid.176.
+
+The rule: nothing is downloaded, and no file is used that is not the one its recorded digest names. A gateway that
+cannot load them says so at start; it never serves with a model that is not the one that was measured.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import fasttext
+
+from modelway_gateway.core.prompt.analyser import Analyser
+from modelway_gateway.core.prompt.model import ModelError, decode
+
+FILES: Final = Path(__file__).resolve().parent / "prompt_files"
+MODEL: Final = "prompt-model-v1.npz"
+LANGUAGES: Final = "lid.176.ftz"
+
+
+class _Lid176:
+    """lid.176 behind the one call that the analyser makes."""
+
+    def __init__(self, path: Path) -> None:
+        self._predict = fasttext.load_model(str(path)).predict
+
+    def predict(self, text: str, k: int = 1) -> tuple[Sequence[str], Sequence[float]]:
+        labels, probabilities = self._predict(text, k=k)
+        return labels, probabilities
+
+
+def load_analyser(folder: Path = FILES) -> Analyser:
+    """Load and check both files; raises ModelError with the file's name and the remedy."""
+    digests = _digests(folder)
+    model = decode(_read(folder / MODEL), sha256=digests[MODEL])
+    languages = _read(folder / LANGUAGES)
+    if hashlib.sha256(languages).hexdigest() != digests[LANGUAGES]:
+        raise ModelError(f"{LANGUAGES} does not have the digest that was recorded for it; install it anew")
+    return Analyser(model, _Lid176(folder / LANGUAGES))
+
+
+def _digests(folder: Path) -> dict[str, str]:
+    found = {}
+    for line in _read(folder / "SHA256SUMS").decode("ascii", "replace").splitlines():
+        digest, _, name = line.partition("  ")
+        found[name] = digest
+    missing = {MODEL, LANGUAGES} - found.keys()
+    if missing:
+        raise ModelError(f"SHA256SUMS records no digest for {', '.join(sorted(missing))}; install the package anew")
+    return found
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ModelError(f"{path.name} cannot be read: {error.strerror}; install the package anew") from error
