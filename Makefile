@@ -7,7 +7,7 @@ PYTEST := $(BIN)/python -m pytest
 # A cluster that is there already needs no node of ours.
 NODE := $(if $(filter kind current,$(MODELWAY_CLUSTER)),,node)
 
-.PHONY: help env dev-env demo pictures check format test test-unit test-integration test-cluster nightly e2e-kind node generate verify lock images bench
+.PHONY: help env dev-env demo pictures check format test test-unit test-integration test-cluster nightly e2e-kind node generate verify lock images bench bench-prompts
 
 help: ## list the targets
 	@grep -hE '^[a-z][a-z0-9-]*:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -64,6 +64,9 @@ verify: dev-env ## fail when a generated file is stale
 
 bench: dev-env ## measure the gateway beside nginx, about 5 minutes (QUICK=1: one round; BENCH_PYTHON=… runs it on another interpreter); needs nginx, cc and two quiet cores
 	@$(BIN)/python -m bench $(if $(QUICK),--quick) $(if $(BENCH_PYTHON),--python $(BENCH_PYTHON))
+
+bench-prompts: dev-env ## measure the prompt analysis: time by length, load, memory; needs one quiet core
+	@$(BIN)/python tools/bench_prompts.py
 
 lock: dev-env ## pin every dependency anew, with hashes
 	@tools/lock.sh

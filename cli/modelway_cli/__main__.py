@@ -13,6 +13,7 @@ import typer
 from modelway_cli.client import command as client
 from modelway_cli.demo import command as demo
 from modelway_cli.errors import CliError
+from modelway_cli.prompts import command as prompts
 from modelway_cli.simulator import command as simulate_llm
 from modelway_cli.standalone import command as run
 from modelway_cli.standalone import get_command as get
@@ -25,7 +26,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 
-for module in (demo, run, get, client, simulate_llm, traffic):
+for module in (demo, run, get, client, simulate_llm, traffic, prompts):
     module.register(app)
 
 
