@@ -93,7 +93,7 @@ async def test_p8_standby_pushes_under_a_higher_epoch_in_time(
     assert 200 == (await install.chat("another", 1))[0]
 
 
-async def test_f02_former_leader_that_wakes_is_refused_and_follows(
+async def test_a9_f02_former_leader_that_wakes_is_refused_and_follows(
     install: Installation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """SIGSTOP until the other leads, then SIGCONT: nothing that it still sends is taken, and it follows."""
