@@ -275,8 +275,9 @@ def test_bad_candidate_goes_back_and_says_why(installation: Installation) -> Non
     assert "chat-v2=100" in installation.policy()["status"]["weights"]
     assert traffic.report is not None
     given_to_v3 = installation.received()["v3"] - before["v3"]
-    assert 0 < traffic.report.failed <= given_to_v3
-    assert traffic.report.failed < 0.1 * traffic.report.requests
+    assert 0 < given_to_v3
+    # Most of what failed there was answered at another attempt: clients saw little of it, the rollout all.
+    assert traffic.report.failed <= min(given_to_v3, 0.01 * traffic.report.requests)
 
 
 def test_spec_back_at_stable_clears_stalled(installation: Installation) -> None:
