@@ -36,6 +36,7 @@ class Code(StrEnum):
     EMPTY_BODY = "empty_body"
     INVALID_JSON = "invalid_json"
     BODY_TOO_DEEP = "body_too_deep"
+    PROMPT_TOO_LONG = "prompt_too_long"
     MISSING_FIELD = "missing_required_parameter"
     INVALID_TYPE = "invalid_type"
     INVALID_VALUE = "invalid_value"

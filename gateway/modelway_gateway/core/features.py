@@ -17,6 +17,8 @@ from modelway_gateway.core.messages import Messages
 from modelway_gateway.errors import Code, RequestError
 
 Fields = dict[str, msgspec.Raw]
+MAX_PROMPT_CHARACTERS: Final = 1 << 20
+"""Of prompts that signals on words look into: folding and searching hold the event loop, about 0.4 s for so many."""
 _TOKEN_LIMITS: Final = frozenset({"max_completion_tokens", "max_tokens"})
 _EMPTY: Final = (b"null", b"[]", b"{}")
 _PRIORITIES: Final = {each.lower(): each for each in Priority}
@@ -117,12 +119,19 @@ class Question:
     @property
     def prompt(self) -> str:
         """The text of the messages, but for those of assistants and tools. Raises RequestError."""
-        return self._read_messages().prompt
+        return self._read_prompt().prompt
 
     @property
     def folded_prompt(self) -> bytes:
         """The same for keywords: as `folding.folded` makes it, in UTF-8. Raises RequestError."""
-        return self._read_messages().folded
+        return self._read_prompt().folded
+
+    def _read_prompt(self) -> Messages:
+        messages = self._read_messages()
+        if len(messages.prompt) > MAX_PROMPT_CHARACTERS:
+            message = f"This policy looks into prompts, which may have {MAX_PROMPT_CHARACTERS:,} characters at most."
+            raise RequestError(Code.PROMPT_TOO_LONG, message, status=413, param="messages")
+        return messages
 
     @property
     def input_tokens(self) -> int:

@@ -27,7 +27,7 @@ from modelway_contract.config import (
 )
 from modelway_gateway.core import messages, signals
 from modelway_gateway.core.choose import choose
-from modelway_gateway.core.features import Caller, Question
+from modelway_gateway.core.features import MAX_PROMPT_CHARACTERS, Caller, Question
 from modelway_gateway.core.folding import folded
 from modelway_gateway.core.messages import Messages
 from modelway_gateway.core.records import Refusal
@@ -197,6 +197,18 @@ def test_a_prompt_is_folded_once_for_all_keywords(monkeypatch: pytest.MonkeyPatc
     assert holds(some_words("hi"), question)
     assert not holds(KeywordsSignal(name="other", any=("no",)), question)
     assert texts == ["hi"]
+
+
+@pytest.mark.parametrize("signal", [KeywordsSignal(name="s", any=("x",)), RegexSignal(name="s", pattern="x")])
+def test_a_prompt_that_would_hold_up_everybody_is_refused(signal: KeywordsSignal | RegexSignal) -> None:
+    """Where a rule reads its words, and only there: nobody gets past a rule by length, and the loop goes on."""
+    runtime = with_signals(signal)
+    assert choose(runtime, saying("x" * MAX_PROMPT_CHARACTERS), 0).refusal is None
+    with pytest.raises(RequestError) as caught:
+        choose(runtime, saying("x" * (MAX_PROMPT_CHARACTERS + 1)), 0)
+
+    assert (caught.value.status, caught.value.code, caught.value.param) == (413, Code.PROMPT_TOO_LONG, "messages")
+    assert choose(runtime, saying("x" * (MAX_PROMPT_CHARACTERS + 1), model="llama"), 0).refusal is None
 
 
 REFUSED = {
