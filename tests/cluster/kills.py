@@ -32,6 +32,8 @@ GATEWAYS = "app.kubernetes.io/component=gateway"
 OPERATORS = "app.kubernetes.io/component=operator"
 LEASE = f"/apis/coordination.k8s.io/v1/namespaces/{SYSTEM}/leases/modelway-operator"
 ROLLOUT_SECONDS = 240.0
+FELT_SECONDS = 5.0
+"""How long after a replacement is ready a client may still meet the killed replica."""
 OF_THE_CONNECTION = frozenset({"connect_error", "connection_lost"})
 """What a client may see of a killed replica: nobody listens, or nobody answers any more."""
 
@@ -290,9 +292,22 @@ class Harness:
                     next(at for at, pod in renewals if at > kill.at and pod != kill.pod) - kill.at, 2
                 )
             kill.open_requests = self.traffic.open_at(kill.at)
-            seen = self.traffic.failed(since=kill.at, until=kill.at + kill.back_seconds + 5.0)
-            kill.refused = sum(one.error == "connect_error" for one in seen)
-            kill.lost = sum(one.error == "connection_lost" for one in seen)
+            kill.refused = kill.lost = 0
+        for one in self.traffic.failed():
+            felt = self._killed_gateway_of(one.ended_at) if one.error in OF_THE_CONNECTION else None
+            if felt is None:
+                continue
+            if one.error == "connection_lost" and one.begun_at < felt.at:
+                felt.lost += 1
+            else:  # a resting connection of the killed replica counts like a new one
+                felt.refused += 1
+
+    def _killed_gateway_of(self, moment: float) -> Kill | None:
+        """The gateway whose kill may be felt at this moment: the last one, until a while after its replacement came."""
+        before = [kill for kill in self.kills if kill.planned.target is Target.GATEWAY and kill.at <= moment]
+        if not before or moment > before[-1].at + before[-1].back_seconds + FELT_SECONDS:
+            return None
+        return before[-1]
 
 
 def _go_on(process: Running) -> None:

@@ -93,7 +93,6 @@ def test_p8_f01_kills_in_every_phase_change_neither_the_end_nor_the_order_of_thi
     of_the_connection = [one for one in traffic.failed() if one.error in OF_THE_CONNECTION]
     assert len(of_the_connection) == sum(kill.refused + kill.lost for kill in harness.kills)
     for kill in harness.kills:
-        assert kill.planned.target is Target.GATEWAY or kill.refused + kill.lost == 0, kill
         assert kill.lost <= kill.open_requests, kill
     others = [one for one in traffic.failed() if one.error not in OF_THE_CONNECTION]
     assert [] == [one for one in others if one.model is None or not is_of_bad(one.model, harness)]
