@@ -100,7 +100,7 @@ async def test_f28_a_config_of_another_major_is_refused_and_the_old_one_stays(pl
 
 
 @pytest.mark.parametrize("share", [0, 2500, 10_000])
-async def test_f26_a_gateway_that_joins_late_gets_its_shares_with_the_first_push(
+async def test_a14_f26_a_gateway_that_joins_late_gets_its_shares_with_the_first_push(
     places: tuple[Path, Path], share: int
 ) -> None:
     """From the bundle alone the candidate has none; the live part alone brings it, whatever it is by then."""
