@@ -8,12 +8,12 @@ import asyncio
 import datetime as dt
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final
 
 from modelway_contract import codec
-from modelway_contract.config import ProbeResult, Push
+from modelway_contract.config import Push
 from modelway_operator.apply import Applier
 from modelway_operator.clients.certificates import Identity, client_context
 from modelway_operator.clients.cluster import Cluster
@@ -21,6 +21,7 @@ from modelway_operator.clients.gateways import Endpoint, Gateways
 from modelway_operator.clients.lease import Lease, Role
 from modelway_operator.clients.metrics import MeasurementSource
 from modelway_operator.clients.own_secrets import OwnSecrets
+from modelway_operator.clients.probes import Probes
 from modelway_operator.core.memory import Memory
 from modelway_operator.core.plan import Plan, Wanted
 from modelway_operator.core.snapshot import Snapshot
@@ -41,7 +42,6 @@ MEET_SECONDS: Final = 2.5
 BUNDLE_SECONDS: Final = 10.0
 CERTIFICATES_SECONDS: Final = 3600.0
 CERTIFICATES_AGAIN_SECONDS: Final = 60.0
-PROBE_AGAIN_SECONDS: Final = 5.0
 OUTBID_SECONDS: Final = 60.0
 """Two operators that both lead outbid each other no sooner again than this..."""
 RELENT_SECONDS: Final = 3600.0
@@ -128,7 +128,7 @@ class Loop:
         self._bundle: Push | None = None
         self._saved: tuple[str, int] | None = None
         self._saved_at: float | None = None
-        self._probes = _Probes(parts.gateways, on_answer=alarm.ring, clock=clock)
+        self._probes = Probes(parts.gateways, on_answer=alarm.ring, clock=clock)
         self._told: frozenset[str] = frozenset()
         self._refused: str | None = None
         self._turned_at = clock()
@@ -403,36 +403,6 @@ class Loop:
         metrics.is_leader.set(parts.lease.role is Role.LEADING)
         # Only who acts shows rollouts, or two replicas would count each end twice.
         metrics.rollouts.show(parts.gatherer.rollouts() if self._leads_epoch is not None else ())
-
-
-class _Probes:
-    """Probes on their way and their answers: they take longer than a turn may."""
-
-    def __init__(self, gateways: Gateways, *, on_answer: Callable[[], None], clock: Callable[[], float]) -> None:
-        self._gateways = gateways
-        self._on_answer = on_answer
-        self._clock = clock
-        self._answers: dict[str, tuple[ProbeResult, float]] = {}
-        self._tasks: dict[str, asyncio.Task[None]] = {}
-
-    def answers(self, models: tuple[str, ...], endpoints: list[Endpoint]) -> Mapping[str, ProbeResult]:
-        """What is known of these; what is not, or failed a while ago, is asked now for a later turn."""
-        self._answers = {model: answer for model, answer in self._answers.items() if model in models}
-        now = self._clock()
-        for model in models:
-            known = self._answers.get(model)
-            is_due = known is None or (not known[0].ok and now - known[1] >= PROBE_AGAIN_SECONDS)
-            if is_due and endpoints and model not in self._tasks:
-                self._tasks[model] = asyncio.create_task(self._probe(model, endpoints[0]), name=f"probe {model}")
-        return {model: answer for model, (answer, _) in self._answers.items()}
-
-    async def _probe(self, model: str, endpoint: Endpoint) -> None:
-        try:
-            answer = await self._gateways.probe(endpoint, model)
-            self._answers[model] = (answer, self._clock())
-        finally:
-            del self._tasks[model]
-        self._on_answer()
 
 
 def _bundle_key(push: Push) -> tuple[str, int]:

@@ -8,27 +8,24 @@ import hashlib
 from collections.abc import Callable, Mapping
 
 from modelway_operator.api.conditions import HeldReason
+from modelway_operator.api.rollout_status import RolloutPhase as Phase
 from modelway_operator.api.rollout_status import (
-    Baseline,
-    PastRollout,
-    QuarantinedVersion,
-    RollbackReason,
     RolloutStatus,
 )
-from modelway_operator.api.rollout_status import RolloutPhase as Phase
+from modelway_operator.core.rollout.endings import (
+    candidate_figures,
+    ended,
+    forget_evidence,
+    forget_rollout,
+    quarantined,
+    stable_figures,
+)
 from modelway_operator.core.rollout.errors import EngineError
 from modelway_operator.core.rollout.evaluation import absorb, fresh_evidence, with_decision
 from modelway_operator.core.rollout.model import TargetKey, Version
 from modelway_operator.core.rollout.phases import Event
 from modelway_operator.core.rollout.view import Finding, View
 from modelway_operator.core.rollout.windows import Window, first_boundary
-
-KEPT_ROLLOUTS = 10
-KEPT_QUARANTINE = 10
-PAST_MESSAGE_LENGTH = 256
-
-NOT_BLAMED = frozenset({RollbackReason.SPEC_REVERTED, RollbackReason.SUPERSEDED, RollbackReason.CANDIDATE_DELETED})
-"""Ends that say nothing against the candidate: it may be tried again."""
 
 Effect = Callable[[View, Finding], RolloutStatus]
 
@@ -62,7 +59,7 @@ def _begin(view: View, finding: Finding) -> RolloutStatus:
     settings, stable, candidate = view.settings, view.stable, view.wanted
     if settings is None or stable is None or candidate is None:
         raise EngineError("a rollout cannot begin without settings and two versions")
-    return _forget_evidence(view.state).model_copy(
+    return forget_evidence(view.state).model_copy(
         update={
             "rollout_id": rollout_id_of(view.snapshot.key, stable, candidate, attempt=1, started_at=view.now),
             "attempt": 1,
@@ -92,14 +89,14 @@ def _first_version(view: View, finding: Finding) -> RolloutStatus:
 
 
 def _initially_deployed(view: View, finding: Finding) -> RolloutStatus:
-    return _ended(view, finding, "InitialDeploy").model_copy(update={"candidate": None, "started_at": None})
+    return ended(view, finding, "InitialDeploy").model_copy(update={"candidate": None, "started_at": None})
 
 
 def _tidy(view: View, finding: Finding) -> RolloutStatus:
     """At rest, with the spec at what is stable: nothing is held against anything any more."""
     del finding
     wanted = view.wanted
-    return _forget_rollout(view.state).model_copy(
+    return forget_rollout(view.state).model_copy(
         update={
             "stable": view.state.stable if wanted is None else wanted.as_ref(),
             "candidate": None,
@@ -157,7 +154,7 @@ def _lower_weight(view: View, finding: Finding) -> RolloutStatus:
 def _promote(view: View, finding: Finding) -> RolloutStatus:
     """All of the traffic is the candidate's from here on, and stable's figures stay as they are."""
     state = _counted(view, finding)
-    frozen = _stable_figures(state) or state.baselines
+    frozen = stable_figures(state) or state.baselines
     return state.model_copy(
         update={"weight": 100.0, "step_since": view.now, "passed": False, "baselines": frozen},
     )
@@ -277,7 +274,7 @@ def _roll_back(view: View, finding: Finding) -> RolloutStatus:
             state = with_decision(state, judgement, evaluation.window, evaluation.measured)
         else:
             state = with_decision(state, judgement, Window(state.counted_until or view.now, view.now))
-    return _quarantined(view, state, finding).model_copy(
+    return quarantined(view, state, finding).model_copy(
         update={
             "weight": 0.0,
             "held_from": None,
@@ -289,7 +286,7 @@ def _roll_back(view: View, finding: Finding) -> RolloutStatus:
 
 
 def _fail_preflight(view: View, finding: Finding) -> RolloutStatus:
-    return _rolled_back(view, finding, state=_quarantined(view, view.state, finding))
+    return _rolled_back(view, finding, state=quarantined(view, view.state, finding))
 
 
 def _finish_rollback(view: View, finding: Finding) -> RolloutStatus:
@@ -297,8 +294,8 @@ def _finish_rollback(view: View, finding: Finding) -> RolloutStatus:
 
 
 def _rolled_back(view: View, finding: Finding, *, state: RolloutStatus) -> RolloutStatus:
-    ended = _ended(View(view.snapshot, state, view.settings), finding, "RolledBack")
-    return _forget_rollout(ended).model_copy(update={"candidate": state.candidate, "baselines": state.baselines})
+    past = ended(View(view.snapshot, state, view.settings), finding, "RolledBack")
+    return forget_rollout(past).model_copy(update={"candidate": state.candidate, "baselines": state.baselines})
 
 
 def _baked(view: View, finding: Finding) -> RolloutStatus:
@@ -307,86 +304,14 @@ def _baked(view: View, finding: Finding) -> RolloutStatus:
     if settings is None or state.stable is None or state.candidate is None:
         raise EngineError("a bake cannot end without settings and two versions")
     earlier = (state.stable, *(ref for ref in state.earlier if ref.version != state.candidate.version))
-    return _forget_rollout(_ended(view, finding, "Promoted")).model_copy(
+    return forget_rollout(ended(view, finding, "Promoted")).model_copy(
         update={
             "stable": state.candidate,
             "candidate": None,
             "earlier": earlier[: settings.rollback_window],
-            "baselines": _candidate_figures(state) or state.baselines,
+            "baselines": candidate_figures(state) or state.baselines,
             "quarantine": (),
         }
-    )
-
-
-def _quarantined(view: View, state: RolloutStatus, finding: Finding) -> RolloutStatus:
-    candidate = view.candidate
-    if candidate is None or finding.reason in NOT_BLAMED:
-        return state
-    failed = QuarantinedVersion(model=candidate.model, version=candidate.digest, reason=finding.reason, since=view.now)
-    others = tuple(other for other in state.quarantine if other.version != failed.version)
-    return state.model_copy(update={"quarantine": (failed, *others)[:KEPT_QUARANTINE]})
-
-
-def _ended(view: View, finding: Finding, result: str) -> RolloutStatus:
-    state = view.state
-    if state.candidate is None:
-        raise EngineError("a rollout without a candidate cannot end")
-    past = PastRollout(
-        rollout_id=state.rollout_id,
-        result=result,
-        reason=finding.reason,
-        message=finding.message[:PAST_MESSAGE_LENGTH],
-        stable=None if state.stable == state.candidate else state.stable,
-        candidate=state.candidate,
-        started=state.started_at if state.started_at is not None else view.now,
-        ended=view.now,
-    )
-    return state.model_copy(update={"history": (past, *state.history)[:KEPT_ROLLOUTS]})
-
-
-def _forget_evidence(state: RolloutStatus) -> RolloutStatus:
-    return state.model_copy(
-        update={
-            "acknowledged_at": None,
-            "measured_from": None,
-            "counted_until": None,
-            "tested_from": None,
-            "gap_until": None,
-            "intervals": 0,
-            "quiet_intervals": 0,
-            "passed": False,
-            "metrics": (),
-        }
-    )
-
-
-def _forget_rollout(state: RolloutStatus) -> RolloutStatus:
-    """At rest only the outcome is kept: the decision, its measurements, and the history."""
-    return _forget_evidence(state).model_copy(
-        update={
-            "weight": 0.0,
-            "step": 0,
-            "step_since": None,
-            "held_from": None,
-            "held_since": None,
-            "paused_from": None,
-            "paused_since": None,
-            "returning": False,
-            "entry": "",
-        }
-    )
-
-
-def _stable_figures(state: RolloutStatus) -> tuple[Baseline, ...]:
-    return tuple(
-        Baseline(name=evidence.name, total=evidence.stable_total, bad=evidence.stable_bad) for evidence in state.metrics
-    )
-
-
-def _candidate_figures(state: RolloutStatus) -> tuple[Baseline, ...]:
-    return tuple(
-        Baseline(name=evidence.name, total=evidence.candidate_total, bad=evidence.candidate_bad)
-        for evidence in state.metrics
     )
 
 
