@@ -11,7 +11,8 @@ from typing import Final, TypeVar
 
 import msgspec
 
-from modelway_contract.config import SCHEMA_MAJOR, Base, Credentials, LiveState, Push, Wire
+from modelway_contract.config import SCHEMA_MAJOR, Base, Credentials, LiveState, Push
+from modelway_contract.wire import Wire
 
 MAX_DOCUMENT_BYTES: Final = 32 * 1024 * 1024
 """Bound of a config once unpacked; a gzip bomb ends here."""

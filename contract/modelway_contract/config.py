@@ -10,12 +10,11 @@ from enum import StrEnum
 
 import msgspec
 
+from modelway_contract.signals import Signal
+from modelway_contract.wire import Wire
+
 SCHEMA_MAJOR = 1
 """A gateway refuses a config of another major: it cannot know what it would ignore."""
-
-
-class Wire(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """Base of every struct on the wire."""
 
 
 # base: models
@@ -182,32 +181,6 @@ class When(Wire, frozen=True, kw_only=True, tag_field="kind", tag="when"):
 
 
 Condition = HeaderCondition | ClientCondition | PriorityCondition | SignalCondition | When
-
-
-class KeywordsSignal(Wire, frozen=True, kw_only=True, tag_field="kind", tag="keywords"):
-    """True when the prompt holds one of these words or phrases; case is ignored."""
-
-    name: str
-    any: tuple[str, ...]
-    whole_words: bool = False
-
-
-class RegexSignal(Wire, frozen=True, kw_only=True, tag_field="kind", tag="regex"):
-    """True when this pattern, in the syntax of RE2, is found in the prompt."""
-
-    name: str
-    pattern: str
-
-
-class InputTokensSignal(Wire, frozen=True, kw_only=True, tag_field="kind", tag="inputTokens"):
-    """True when the estimate of the prompt's tokens lies within these bounds, both included."""
-
-    name: str
-    at_least: int | None = None
-    at_most: int | None = None
-
-
-Signal = KeywordsSignal | RegexSignal | InputTokensSignal
 
 
 class Require(Wire, frozen=True, kw_only=True):
@@ -389,6 +362,20 @@ class FindingOnGateway(Wire, frozen=True, kw_only=True):
     message: str
 
 
+class ExamplesFit(Wire, frozen=True, kw_only=True):
+    """How well the phrases of one `examples` signal are told from everything else when they are left out of the fit.
+
+    `accuracy` is the share (0..1) of phrases that still fall to their own signal; `threshold` is the score in force.
+    """
+
+    namespace: str
+    policy: str
+    signal: str
+    phrases: int
+    accuracy: float
+    threshold: float
+
+
 class Ack(Wire, frozen=True, kw_only=True):
     """200, and the answer of `GET /config/status`: digests and splits of what the gateway runs now."""
 
@@ -399,6 +386,7 @@ class Ack(Wire, frozen=True, kw_only=True):
     sequence: int
     splits: tuple[Split, ...] = ()
     findings: tuple[FindingOnGateway, ...] = ()
+    examples: tuple[ExamplesFit, ...] = ()
 
 
 class Missing(Wire, frozen=True, kw_only=True):

@@ -13,8 +13,9 @@ from typing import Final
 from aiohttp import web
 
 from modelway_contract import codec
-from modelway_contract.config import Fenced, Missing, ProbeRequest, Push, Rejected, Rejection, Wire
+from modelway_contract.config import Fenced, Missing, ProbeRequest, Push, Rejected, Rejection
 from modelway_contract.names import CONFIG_PATH, CONFIG_STATUS_PATH, PROBE_PATH
+from modelway_contract.wire import Wire
 from modelway_gateway import logs
 from modelway_gateway.errors import ConfigError, PushFencedError, SectionsMissingError
 from modelway_gateway.live import LiveConfig

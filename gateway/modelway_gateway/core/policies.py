@@ -11,6 +11,7 @@ from typing import Final
 
 from modelway_contract import config
 from modelway_contract.names import Arm
+from modelway_contract.signals import Signal
 from modelway_gateway.core.conditions import Predicate, compile_when
 from modelway_gateway.core.heads import header_line
 from modelway_gateway.core.options import CAPABILITIES, fallback_option, option_for, strictest
@@ -70,7 +71,7 @@ class _Compiler:
             bad_signals=tuple(self._bad_signals),
         )
 
-    def _signal(self, index: int, wire: config.Signal) -> Predicate:
+    def _signal(self, index: int, wire: Signal) -> Predicate:
         try:
             return compile_signal(wire)
         except BadSignalError as exc:  # the operator refuses such a one too, but need not be of this version

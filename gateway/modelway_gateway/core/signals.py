@@ -11,8 +11,8 @@ from typing import Final
 
 import re2
 
-from modelway_contract.config import InputTokensSignal, KeywordsSignal, RegexSignal, Signal
 from modelway_contract.names import REGEX_MEMORY_BYTES
+from modelway_contract.signals import InputTokensSignal, KeywordsSignal, RegexSignal, Signal
 from modelway_gateway.core.features import Question
 from modelway_gateway.core.folding import folded
 from modelway_gateway.errors import Code, ErrorType, RoutingError
@@ -35,8 +35,10 @@ def compile_signal(signal: Signal) -> Test:
         test = _keywords(signal)
     elif isinstance(signal, RegexSignal):
         test = _regex(signal)
-    else:
+    elif isinstance(signal, InputTokensSignal):
         test = _input_tokens(signal)
+    else:
+        raise BadSignalError("this gateway does not know signals of its kind")
     name = signal.name
 
     def holds(question: Question) -> bool:

@@ -14,9 +14,9 @@ from typing import Final, Generic, TypeVar, overload
 
 import numpy as np
 
+from modelway_contract.prompt_labels import Domain, ExpectedOutput, Task
 from modelway_gateway.core.prompt import features
 from modelway_gateway.core.prompt.features import Floats
-from modelway_gateway.core.prompt.labels import Domain, Task
 from modelway_gateway.core.prompt.language import (
     ENGLISH,
     LEAST,
@@ -27,7 +27,7 @@ from modelway_gateway.core.prompt.language import (
     is_plain_english,
 )
 from modelway_gateway.core.prompt.model import DIFFICULTY_COLUMN, DOMAINS, TASKS, PromptModel
-from modelway_gateway.core.prompt.tokens import ExpectedOutput, expected_output
+from modelway_gateway.core.prompt.tokens import expected_output
 from modelway_gateway.core.prompt.words import window, words
 
 _TASK_COLUMNS: Final = slice(0, len(TASKS))

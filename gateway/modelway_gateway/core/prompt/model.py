@@ -15,8 +15,8 @@ from typing import Final, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from modelway_contract.prompt_labels import Domain, Task
 from modelway_gateway.core.prompt.features import BUCKETS, SHAPE, Floats
-from modelway_gateway.core.prompt.labels import Domain, Task
 from modelway_gateway.core.prompt.tokens import KINDS, TokenEstimate, kinds_table
 
 _Number = TypeVar("_Number", bound=np.generic)

@@ -8,21 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
-from enum import StrEnum
 from ipaddress import ip_address
 from typing import Final
 
-
-class Pii(StrEnum):
-    """The kinds of personal data that are looked for."""
-
-    EMAIL = "email"
-    CARD = "card"
-    IBAN = "iban"
-    SSN = "ssn"
-    PHONE = "phone"
-    KEY = "key"
-    IP = "ip"
+from modelway_contract.prompt_labels import Pii
 
 
 def find_pii(text: str, kinds: Iterable[Pii] = tuple(Pii)) -> frozenset[Pii]:

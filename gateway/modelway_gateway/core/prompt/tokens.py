@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from enum import StrEnum
 from operator import mul
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
+from modelway_contract.prompt_labels import ExpectedOutput, Task
 from modelway_gateway.core.prompt.features import Ids
-from modelway_gateway.core.prompt.labels import Task
 
 Counts = npt.NDArray[np.float64]
 KINDS: Final = 9
@@ -86,14 +85,6 @@ class TokenEstimate:
         for at in (known == most).nonzero()[0].tolist():
             tokens += sum(map(mul, self._weights, kinds_of(words[at], 0)))
         return tokens
-
-
-class ExpectedOutput(StrEnum):
-    """How long an answer will be, roughly: up to 100 tokens, up to 500, more."""
-
-    SHORT = "short"
-    MEDIUM = "medium"
-    LONG = "long"
 
 
 _BY_TASK: Final = {

@@ -6,13 +6,14 @@ Rule: names of headers are lower case from here on, and what a rule says twice i
 from collections.abc import Iterable
 
 from modelway_contract import config
+from modelway_contract import signals as wire
 from modelway_operator.api.matching import Clause, ClientMatch, Fact, HeaderMatch, When
 from modelway_operator.api.routingpolicy import PolicyRule, RoutingPolicySpec, StickyType
 from modelway_operator.api.routingpolicy import Require as RequireSpec
 from modelway_operator.api.signals import InputTokens, Signal
 
 
-def compile_signals(signals: Iterable[Signal]) -> tuple[config.Signal, ...]:
+def compile_signals(signals: Iterable[Signal]) -> tuple[wire.Signal, ...]:
     """The facts about a prompt that the policy's rules may read."""
     return tuple(_signal(signal) for signal in signals)
 
@@ -87,11 +88,11 @@ def _client(match: ClientMatch) -> config.ClientCondition:
     )
 
 
-def _signal(signal: Signal) -> config.Signal:
+def _signal(signal: Signal) -> wire.Signal:
     if signal.keywords is not None:
         words = signal.keywords
-        return config.KeywordsSignal(name=signal.name, any=tuple(words.any), whole_words=words.whole_words)
+        return wire.KeywordsSignal(name=signal.name, any=tuple(words.any), whole_words=words.whole_words)
     if signal.regex is not None:
-        return config.RegexSignal(name=signal.name, pattern=signal.regex)
+        return wire.RegexSignal(name=signal.name, pattern=signal.regex)
     bounds = signal.input_tokens or InputTokens(at_least=1)
-    return config.InputTokensSignal(name=signal.name, at_least=bounds.at_least, at_most=bounds.at_most)
+    return wire.InputTokensSignal(name=signal.name, at_least=bounds.at_least, at_most=bounds.at_most)

@@ -9,14 +9,12 @@ from typing import Any
 import pytest
 
 from modelway_contract.config import (
-    KeywordsSignal,
     Priority,
     PriorityCondition,
-    RegexSignal,
-    Signal,
     SignalCondition,
     When,
 )
+from modelway_contract.signals import KeywordsSignal, RegexSignal, Signal
 
 from tests.integration.gateway.serving.scenes import answer, completion
 from tests.support.gateway import (

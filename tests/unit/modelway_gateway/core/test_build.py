@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from modelway_contract import config
+from modelway_contract import config, signals
 from modelway_contract.config import Base, Credentials, CredentialUse, Endpoints, HeaderCondition, LiveState, When
 from modelway_gateway.core.runtime import Runtime, build
 from modelway_gateway.core.series import SeriesBook
@@ -292,9 +292,9 @@ NUMBERS = st.sampled_from(ODD_NUMBERS) | st.integers(-(2**63), 2**63 - 1)
 
 
 ODD_SIGNALS = (
-    config.KeywordsSignal(name="s", any=("a",)),
-    config.RegexSignal(name="s", pattern="a"),
-    config.InputTokensSignal(name="s", at_least=1, at_most=2),
+    signals.KeywordsSignal(name="s", any=("a",)),
+    signals.RegexSignal(name="s", pattern="a"),
+    signals.InputTokensSignal(name="s", at_least=1, at_most=2),
 )
 
 
@@ -387,9 +387,9 @@ TARGETS = changed(
     rollout_id=TEXTS,
 )
 SIGNALS = (
-    st.builds(config.KeywordsSignal, name=st.just("s"), any=st.lists(TEXTS).map(tuple), whole_words=st.booleans())
-    | st.builds(config.RegexSignal, name=st.just("s") | TEXTS, pattern=TEXTS | st.text("()[]{}|*+?\\\\^$.a1,-"))
-    | st.builds(config.InputTokensSignal, name=st.just("s"), at_least=st.none() | NUMBERS, at_most=st.none() | NUMBERS)
+    st.builds(signals.KeywordsSignal, name=st.just("s"), any=st.lists(TEXTS).map(tuple), whole_words=st.booleans())
+    | st.builds(signals.RegexSignal, name=st.just("s") | TEXTS, pattern=TEXTS | st.text("()[]{}|*+?\\\\^$.a1,-"))
+    | st.builds(signals.InputTokensSignal, name=st.just("s"), at_least=st.none() | NUMBERS, at_most=st.none() | NUMBERS)
 )
 FALLBACKS = st.builds(
     config.Fallback,

@@ -16,15 +16,12 @@ from multidict import CIMultiDict
 from modelway_contract.config import (
     Client,
     HeaderCondition,
-    InputTokensSignal,
-    KeywordsSignal,
     Priority,
     PriorityCondition,
-    RegexSignal,
-    Signal,
     SignalCondition,
     When,
 )
+from modelway_contract.signals import InputTokensSignal, KeywordsSignal, RegexSignal, Signal
 from modelway_gateway.core import messages, signals
 from modelway_gateway.core.choose import choose
 from modelway_gateway.core.features import MAX_PROMPT_CHARACTERS, Caller, Question

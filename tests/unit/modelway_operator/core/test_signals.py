@@ -6,14 +6,12 @@ import pytest
 
 from modelway_contract import config
 from modelway_contract.config import (
-    InputTokensSignal,
-    KeywordsSignal,
     Policy,
     PriorityCondition,
-    RegexSignal,
     SignalCondition,
     When,
 )
+from modelway_contract.signals import InputTokensSignal, KeywordsSignal, RegexSignal
 from modelway_operator.api.signals import pattern_problem
 
 from tests.support.builders import a_model, a_policy, a_rule

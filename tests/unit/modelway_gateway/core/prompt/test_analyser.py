@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from modelway_contract.prompt_labels import Domain, Task
 from modelway_gateway.core.prompt.analyser import Analyser, Reading
 from modelway_gateway.core.prompt.examples import fit
-from modelway_gateway.core.prompt.labels import Domain, Task
 from modelway_gateway.core.prompt.language import UNKNOWN
 from modelway_gateway.prompt_model import load_analyser
 

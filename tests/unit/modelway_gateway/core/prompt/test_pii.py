@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modelway_gateway.core.prompt.pii import Pii, find_pii, passes_iban, passes_luhn
+from modelway_contract.prompt_labels import Pii
+from modelway_gateway.core.prompt.pii import find_pii, passes_iban, passes_luhn
 
 FOUND = {
     "email": ("write to jo.doe+x@example.co.uk today", Pii.EMAIL),

@@ -3,12 +3,11 @@
 import numpy as np
 import pytest
 
+from modelway_contract.prompt_labels import ExpectedOutput, Task
 from modelway_gateway.core.prompt.analyser import Analyser
 from modelway_gateway.core.prompt.features import word_ids
-from modelway_gateway.core.prompt.labels import Task
 from modelway_gateway.core.prompt.tokens import (
     KINDS,
-    ExpectedOutput,
     TokenEstimate,
     count_kinds,
     expected_output,

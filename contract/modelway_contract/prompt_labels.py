@@ -1,4 +1,7 @@
-"""The closed sets that the analyser answers from. Their order is the order of the model's columns: it never changes."""
+"""The closed sets that the gateways' prompt analysis answers from, and that policies may name.
+
+Rule: the order of tasks and domains is the order of the trained model's columns; it never changes.
+"""
 
 from enum import StrEnum
 
@@ -39,3 +42,23 @@ class Domain(StrEnum):
     PHILOSOPHY = "philosophy"
     PHYSICS = "physics"
     PSYCHOLOGY = "psychology"
+
+
+class ExpectedOutput(StrEnum):
+    """How long an answer will be, roughly: up to 100 tokens, up to 500, more."""
+
+    SHORT = "short"
+    MEDIUM = "medium"
+    LONG = "long"
+
+
+class Pii(StrEnum):
+    """The kinds of personal data that are looked for."""
+
+    EMAIL = "email"
+    CARD = "card"
+    IBAN = "iban"
+    SSN = "ssn"
+    PHONE = "phone"
+    KEY = "key"
+    IP = "ip"
