@@ -5,6 +5,7 @@ Confidences, scores and quantiles are 0..1, times are seconds.
 """
 
 from enum import StrEnum
+from typing import get_args
 
 from modelway_contract.prompt_labels import Domain, ExpectedOutput, Pii, Task
 from modelway_contract.wire import Wire
@@ -131,3 +132,6 @@ Signal = (
     | PiiSignal
     | ClassifierSignal
 )
+
+KINDS = tuple(each.__struct_config__.tag for each in get_args(Signal))
+"""As `kind` has them on the wire."""

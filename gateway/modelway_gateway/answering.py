@@ -59,21 +59,24 @@ class Floor:
 class Ticket:
     """A request's own identity: what its answer's headers say of it besides the route."""
 
-    __slots__ = ("decision_id", "received_at", "request_id", "revision_line")
+    __slots__ = ("decision_id", "received_at", "request_id", "revision_line", "signals_line")
 
     def __init__(self, decision_id: str, request_id: bytes, received_at: float, revision_line: bytes) -> None:
         self.decision_id = decision_id
         self.request_id = request_id
         self.received_at = received_at
         self.revision_line = revision_line
+        self.signals_line = b""
+        """What the policy's signals said, where some were asked."""
 
     def lines(self, *, attempts: int, fallbacks: int, overhead_seconds: float) -> bytes:
         """The headers of any answer, an error's included."""
         return (
-            b"%bx-modelway-decision: %b\r\nx-modelway-attempts: %d\r\nx-modelway-fallbacks: %d\r\n"
+            b"%b%bx-modelway-decision: %b\r\nx-modelway-attempts: %d\r\nx-modelway-fallbacks: %d\r\n"
             b"x-modelway-overhead-ms: %.2f\r\nx-request-id: %b\r\n"
         ) % (
             self.revision_line,
+            self.signals_line,
             self.decision_id.encode("ascii"),
             attempts,
             fallbacks,

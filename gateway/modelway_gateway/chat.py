@@ -5,12 +5,14 @@ The rule: the runtime is taken once, here, and everything that this request does
 
 from __future__ import annotations
 
+import logging
 import random
 import re
 from time import perf_counter
 from typing import Final
 
 from modelway_contract.names import REQUEST_ID_HEADER, Outcome
+from modelway_gateway import logs
 from modelway_gateway.answering import Floor, Ticket, error_lines
 from modelway_gateway.client.call import Call
 from modelway_gateway.core.body import check_chat, read_fields
@@ -18,12 +20,15 @@ from modelway_gateway.core.choose import DRAW_BITS, choose
 from modelway_gateway.core.features import Question, chosen_priority
 from modelway_gateway.core.identity import identify
 from modelway_gateway.core.records import Decision, Refusal, summarise
+from modelway_gateway.core.routes import Policy, Rule, Target
 from modelway_gateway.core.runtime import Runtime
+from modelway_gateway.core.verdicts import signals_line
 from modelway_gateway.errors import AnsweredError, Code, ErrorType, RequestError, RoutingError, render
 from modelway_gateway.live import LiveConfig
 from modelway_gateway.streamed import StreamedAnswer
 from modelway_gateway.whole import WholeAnswer
 
+_log = logging.getLogger("modelway_gateway.decisions")
 MAX_REQUEST_ID_LENGTH: Final = 128
 TIMEOUT_HEADER: Final = "x-request-timeout"
 MAX_TIMEOUT_SECONDS: Final = 86_400.0
@@ -60,6 +65,7 @@ class Chat:
         self._live = live
         self._floor = floor
         self._tickets = tickets
+        self._is_told = _log.isEnabledFor(logging.DEBUG)
 
     def handle(self, call: Call) -> None:
         """Take one call; it is answered now or later."""
@@ -78,6 +84,10 @@ class Chat:
                 chosen_priority(question, caller.priority)  # a wrong word is refused whether or not a rule reads it
             seconds = _client_deadline(question) if TIMEOUT_HEADER in call.headers else None
             decision = choose(runtime, question, _draw(DRAW_BITS))
+            if question.has_verdicts:
+                ticket.signals_line = signals_line(question.verdicts)
+            if self._is_told:
+                _tell(ticket, question, decision)
             if decision.refusal is not None:
                 raise _refused(decision)
         except AnsweredError as exc:
@@ -130,6 +140,28 @@ def _refused(decision: Decision) -> RoutingError:
             message = "The model that was chosen has no ready endpoint."
             return RoutingError(503, Code.NO_ENDPOINTS, message, type=ErrorType.API, should_retry=True)
     return model_not_found()
+
+
+def _name(part: Policy | Rule | Target | None) -> str | None:
+    return part.name if part is not None else None
+
+
+def _tell(ticket: Ticket, question: Question, decision: Decision) -> None:
+    """Log the decision, for who looks into one at DEBUG: names from the config, labels and numbers."""
+    logs.event(
+        _log,
+        logging.DEBUG,
+        "decided",
+        decision=ticket.decision_id,
+        namespace=question.namespace,
+        policy=_name(decision.policy),
+        rule=_name(decision.rule),
+        target=_name(decision.target),
+        model=decision.option.model.key if decision.option is not None else None,
+        arm=decision.arm,
+        refusal=decision.refusal,
+        signals={name: str(each) for name, each in question.verdicts.items()} if question.has_verdicts else None,
+    )
 
 
 def _check_content_type(call: Call) -> None:

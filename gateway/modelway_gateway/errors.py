@@ -9,6 +9,7 @@
     ├── ConfigError            a pushed config cannot be built: 422
     ├── PushFencedError        a push that is older than one already seen: 409
     ├── SectionsMissingError   a push without a section that this gateway does not have: 412
+    ├── PromptModelError       the prompt model's files are not those that were measured
     └── SettingsError          this process is started wrongly: exit code 2
 
 The rule: a message never holds a byte of a key, a prompt or a header; `render` is the only place that makes error JSON.
@@ -149,6 +150,10 @@ class SectionsMissingError(GatewayError):
         """Keep the sections' names."""
         super().__init__("missing: " + ", ".join(missing))
         self.missing = missing
+
+
+class PromptModelError(GatewayError):
+    """The model file is damaged, of another format, or not the one that its digest names."""
 
 
 class SettingsError(GatewayError):

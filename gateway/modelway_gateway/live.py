@@ -10,19 +10,25 @@ import asyncio
 import logging
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from time import perf_counter
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from modelway_contract import codec
 from modelway_contract.config import Ack, Base, Credentials, Live, LiveState, Push
 from modelway_gateway import logs
+from modelway_gateway.core.meanings import MEANING_SIGNALS
 from modelway_gateway.core.runtime import Runtime, build_in_steps
-from modelway_gateway.errors import ConfigError, PushFencedError, SectionsMissingError
+from modelway_gateway.core.signals import Senses
+from modelway_gateway.errors import ConfigError, PromptModelError, PushFencedError, SectionsMissingError
 from modelway_gateway.metrics import Metrics, PushResult
 from modelway_gateway.origins import make_origin
 from modelway_gateway.snapshots import LastGood, read_candidates
 from modelway_gateway.upstream.interface import Origin
+
+if TYPE_CHECKING:
+    from modelway_gateway.core.prompt.reader import Reader
 
 _log = logging.getLogger("modelway_gateway.live")
 _STEP_SECONDS: Final = 0.005
@@ -50,6 +56,7 @@ class LiveConfig:
         self._on_swap = on_swap
         self._clock = clock
         self._lock = asyncio.Lock()
+        self._reader: Reader | None = None
         self._push: Push | None = None
         """What runs, with all its sections."""
         self._live_digest = ""
@@ -76,6 +83,7 @@ class LiveConfig:
             sequence=push.live.sequence,
             splits=push.live.state.splits,
             findings=current.findings,
+            examples=current.compiled.examples,
         )
 
     def redacted(self) -> Push | None:
@@ -184,7 +192,8 @@ class LiveConfig:
             or running is None
             or (running.base_digest, running.credentials_digest) != (push.base_digest, push.credentials_digest)
         ):
-            steps = build_in_steps(base, credentials, runtime, make_origin=make_origin, book=self._metrics.book)
+            senses = Senses(reader=await self._reader_for(base), book=self._metrics.book, clock=perf_counter)
+            steps = build_in_steps(base, credentials, runtime, make_origin=make_origin, senses=senses)
             began = self._clock()
             while True:
                 try:
@@ -198,10 +207,23 @@ class LiveConfig:
         assert runtime is not None
         return runtime.with_live(push.live.state, revision=codec.revision(push))
 
+    async def _reader_for(self, base: Base) -> Reader | None:
+        """What reads meanings, loaded when a policy first wants it: in a thread, for it takes a fifth of a second."""
+        wanted = any(isinstance(each, MEANING_SIGNALS) for policy in base.policies for each in policy.signals)
+        if wanted and self._reader is None:
+            try:
+                self._reader = await asyncio.to_thread(load_reader)
+            except PromptModelError as exc:
+                logs.event(_log, logging.ERROR, "prompt_model_not_loaded", error=str(exc))
+            else:
+                logs.event(_log, logging.INFO, "prompt_model_loaded")
+        return self._reader
+
     def _swap(self, runtime: Runtime, push: Push, live_digest: str) -> None:
         book, now = self._metrics.book, self._clock()
         book.requests.activate(runtime.compiled.series, now=now)
         book.calls.activate(runtime.compiled.calls, now=now)
+        book.signals.activate(runtime.compiled.signals, now=now)
         self.current = runtime
         self.revision = codec.revision(push)
         self._push = push
@@ -221,6 +243,15 @@ class LiveConfig:
             path=first.path,
             code=first.code,
         )
+
+
+def load_reader() -> Reader:
+    """The prompt model behind its memory. Raises PromptModelError."""
+    # Here and not above: numpy and the model cost a gateway without such policies 40 MB and its start a quarter second.
+    from modelway_gateway.core.prompt.reader import Reader
+    from modelway_gateway.prompt_model import load_analyser
+
+    return Reader(load_analyser())
 
 
 def with_candidates_at_zero(push: Push) -> Push:

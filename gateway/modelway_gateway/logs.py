@@ -1,12 +1,14 @@
 """Structured logs: one JSON object a line, on standard error.
 
-The rule: never a line per request, and never a value that a client, an upstream or a Secret supplied.
+The rule: never a line per request (but at DEBUG one per decision), and never a value that a client, an upstream or a
+Secret supplied.
 """
 
 from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Final
 
@@ -16,7 +18,10 @@ _FIELDS: Final = "modelway_fields"
 _encoder: Final = msgspec.json.Encoder(enc_hook=str)
 
 
-def event(log: logging.Logger, level: int, name: str, **fields: str | float | None) -> None:
+Field = str | float | Mapping[str, str] | None
+
+
+def event(log: logging.Logger, level: int, name: str, **fields: Field) -> None:
     """Log one event; `fields` become members of the object."""
     log.log(level, "%s", name, extra={_FIELDS: fields})
 

@@ -18,13 +18,15 @@ from typing import Final
 from modelway_contract import names
 from modelway_contract.names import Label
 from modelway_gateway.core.budget import RetryBudget
-from modelway_gateway.core.series import Calls, Histogram, Series, SeriesBook
+from modelway_gateway.core.series import Calls, Histogram, Series, SeriesBook, SignalSeries
 from modelway_gateway.errors import REFUSAL_CODES, Code
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 ATTEMPTS_TOTAL: Final = "modelway_attempts_total"
 FALLBACKS_TOTAL: Final = "modelway_fallbacks_total"
 RESCUED_TOTAL: Final = "modelway_rescued_total"
+SIGNAL_RESULTS_TOTAL: Final = "modelway_signal_results_total"
+SIGNAL_SECONDS: Final = "modelway_signal_seconds"
 OVERHEAD_BUCKETS_SECONDS: Final = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
 _SERIES_PER_SLICE: Final = 64
 _LAG_WINDOW_SWEEPS: Final = 150
@@ -96,6 +98,20 @@ class Metrics:
                 for each in calls[start : start + _SERIES_PER_SLICE]
                 for outcome, count in each.ended.items()
             ).encode()
+        yield _head(
+            SIGNAL_RESULTS_TOTAL, "counter", "Requests that a signal was asked about, by what it said."
+        ).encode()
+        signals = self.book.signals.shown()
+        for start in range(0, len(signals), _SERIES_PER_SLICE):
+            yield "".join(
+                f'{SIGNAL_RESULTS_TOTAL}{{{_signal_labels(each)},result="{result}"}} {count}\n'
+                for each in signals[start : start + _SERIES_PER_SLICE]
+                for result, count in each.results.items()
+            ).encode()
+        if signals:
+            yield _head(SIGNAL_SECONDS, "histogram", "Time that asking a signal took, by its kind.").encode()
+            for kind in sorted({each.key.kind for each in signals}):
+                yield "".join(_histogram(SIGNAL_SECONDS, f'kind="{kind}"', self.book.signal_seconds[kind])).encode()
         for name, pick, text in _FAMILIES:
             yield _head(name, "histogram", text).encode()
             for start in range(0, len(shown), _SERIES_PER_SLICE):
@@ -151,6 +167,7 @@ def _escape(value: str) -> str:
 
 
 _CALL_LABELS: Final = (Label.NAMESPACE, Label.MODEL, Label.VERSION, "backend")
+_SIGNAL_LABELS: Final = (Label.NAMESPACE, Label.POLICY, "signal", "kind")
 _LABELS: Final = tuple(label for label in Label if label is not Label.OUTCOME)
 
 
@@ -160,6 +177,10 @@ def _labels(series: Series) -> str:
 
 def _call_labels(calls: Calls) -> str:
     return ",".join(f'{name}="{_escape(value)}"' for name, value in zip(_CALL_LABELS, calls.key, strict=True))
+
+
+def _signal_labels(signal: SignalSeries) -> str:
+    return ",".join(f'{name}="{_escape(value)}"' for name, value in zip(_SIGNAL_LABELS, signal.key, strict=True))
 
 
 def _histogram(name: str, labels: str, histogram: Histogram) -> Iterator[str]:

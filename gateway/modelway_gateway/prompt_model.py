@@ -14,7 +14,8 @@ from typing import Final
 import fasttext
 
 from modelway_gateway.core.prompt.analyser import Analyser
-from modelway_gateway.core.prompt.model import ModelError, decode
+from modelway_gateway.core.prompt.model import decode
+from modelway_gateway.errors import PromptModelError
 
 FILES: Final = Path(__file__).resolve().parent / "prompt_files"
 MODEL: Final = "prompt-model-v1.npz"
@@ -33,12 +34,12 @@ class _Lid176:
 
 
 def load_analyser(folder: Path = FILES) -> Analyser:
-    """Load and check both files; raises ModelError with the file's name and the remedy."""
+    """Load and check both files; raises PromptModelError with the file's name and the remedy."""
     digests = _digests(folder)
     model = decode(_read(folder / MODEL), sha256=digests[MODEL])
     languages = _read(folder / LANGUAGES)
     if hashlib.sha256(languages).hexdigest() != digests[LANGUAGES]:
-        raise ModelError(f"{LANGUAGES} does not have the digest that was recorded for it; install it anew")
+        raise PromptModelError(f"{LANGUAGES} does not have the digest that was recorded for it; install it anew")
     return Analyser(model, _Lid176(folder / LANGUAGES))
 
 
@@ -49,7 +50,9 @@ def _digests(folder: Path) -> dict[str, str]:
         found[name] = digest
     missing = {MODEL, LANGUAGES} - found.keys()
     if missing:
-        raise ModelError(f"SHA256SUMS records no digest for {', '.join(sorted(missing))}; install the package anew")
+        raise PromptModelError(
+            f"SHA256SUMS records no digest for {', '.join(sorted(missing))}; install the package anew"
+        )
     return found
 
 
@@ -57,4 +60,4 @@ def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise ModelError(f"{path.name} cannot be read: {error.strerror}; install the package anew") from error
+        raise PromptModelError(f"{path.name} cannot be read: {error.strerror}; install the package anew") from error

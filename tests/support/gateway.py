@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
@@ -34,8 +35,10 @@ from modelway_contract.config import (
     Target,
     Timeouts,
 )
+from modelway_gateway.core.prompt.reader import Reader
 from modelway_gateway.core.runtime import Runtime, build
 from modelway_gateway.core.series import SeriesBook
+from modelway_gateway.core.signals import Senses
 from modelway_gateway.server import Gateway, running_gateway
 from modelway_gateway.settings import Settings
 
@@ -182,6 +185,7 @@ def a_runtime(
     secrets: Credentials | None = None,
     previous: Runtime | None = None,
     book: SeriesBook | None = None,
+    reader: Reader | None = None,
 ) -> Runtime:
     """What a gateway makes of it, with a plain object for each origin."""
     runtime = build(
@@ -189,7 +193,7 @@ def a_runtime(
         secrets or credentials(),
         previous,
         make_origin=lambda backend: object(),  # noqa: ARG005 - unchanged backends are told by identity
-        book=book or SeriesBook(),
+        senses=Senses(reader=reader, book=book or SeriesBook(), clock=time.perf_counter),
     )
     return runtime.with_live(LiveState(splits=splits, endpoints=endpoints), revision="sha256:test")
 

@@ -14,7 +14,7 @@ import msgspec
 from modelway_cli.errors import CliError, UsageError
 from modelway_gateway.core.prompt.analyser import Analyser
 from modelway_gateway.core.prompt.examples import fit
-from modelway_gateway.core.prompt.model import ModelError
+from modelway_gateway.errors import PromptModelError
 from modelway_gateway.prompt_model import load_analyser
 
 _T = TypeVar("_T")
@@ -34,7 +34,7 @@ def load() -> Analyser:
     """Load the analyser, or end with one line that says what is wrong."""
     try:
         return load_analyser()
-    except ModelError as error:
+    except PromptModelError as error:
         raise CliError(str(error)) from error
 
 

@@ -17,11 +17,13 @@ from modelway_contract.config import FindingOnGateway, Rejection
 from modelway_contract.names import Arm
 from modelway_gateway.core.features import Caller
 from modelway_gateway.core.heads import chat_head, complaints, is_field_value, probe_head
+from modelway_gateway.core.meanings import phrases_of
 from modelway_gateway.core.options import option_for
 from modelway_gateway.core.policies import compile_policy, complaints_about_policy
 from modelway_gateway.core.route import NameTable
 from modelway_gateway.core.routes import Backend, CountedOption, Model, Policy, SplitKey
-from modelway_gateway.core.series import Calls, CallsKey, Series, SeriesBook, SeriesKey
+from modelway_gateway.core.series import Calls, CallsKey, Series, SeriesKey, SignalSeries
+from modelway_gateway.core.signals import Senses
 from modelway_gateway.errors import ConfigError
 
 OriginMaker = Callable[[config.Backend], object]
@@ -39,6 +41,8 @@ class Compiled:
     splits: frozenset[SplitKey]
     series: tuple[Series, ...]
     calls: tuple[Calls, ...]
+    signals: tuple[SignalSeries, ...]
+    examples: tuple[config.ExamplesFit, ...]
     findings: tuple[FindingOnGateway, ...]
     sources: Sources
 
@@ -68,14 +72,15 @@ class Builder:
         *,
         previous: Compiled | None,
         make_origin: OriginMaker,
-        book: SeriesBook,
+        senses: Senses,
     ) -> None:
         self._base = base
         self._credentials = credentials
         self._before = previous.sources if previous is not None else Sources({}, {}, {}, {}, {})
         self._now = Sources({}, {}, {}, {}, {})
         self._make_origin = make_origin
-        self._book = book
+        self._senses = senses
+        self._book = senses.book
         self._problems: list[Rejection] = []
         self._findings: list[FindingOnGateway] = []
         self._secrets: dict[str, str] = {}
@@ -96,6 +101,7 @@ class Builder:
         ]
         policies: list[tuple[config.Policy, Policy]] = []
         for index, wire_policy in enumerate(self._base.policies):
+            yield from self._learn_phrases(wire_policy)
             policy = self._policy(wire_policy, f"$.base.policies[{index}]")
             if policy is not None:
                 policies.append((wire_policy, policy))
@@ -119,6 +125,8 @@ class Builder:
             ),
             series=tuple(series.values()),
             calls=tuple(each.calls for each in self._backends.values()),
+            signals=tuple(each for _, policy in policies for each in policy.signal_series),
+            examples=tuple(each for _, policy in policies for each in policy.examples),
             findings=tuple(self._findings),
             sources=self._now,
         )
@@ -282,6 +290,15 @@ class Builder:
 
     # Policies
 
+    def _learn_phrases(self, wire: config.Policy) -> Generator[None, None, None]:
+        """One at a time, so that many of them do not hold up requests; the reader keeps them for the fit."""
+        reader = self._senses.reader
+        if reader is not None:
+            for phrases in phrases_of(wire.signals).values():
+                for phrase in phrases:
+                    reader.learn(phrase)
+                    yield
+
     def _policy(self, wire: config.Policy, path: str) -> Policy | None:
         found = len(self._problems)
         key = (wire.namespace, wire.name)
@@ -307,7 +324,7 @@ class Builder:
         if before is not None and before[0] == (wire, models):
             policy = before[1]
         else:
-            policy = compile_policy(wire, self._models, self._book.requests)
+            policy = compile_policy(wire, self._models, self._senses)
         for index, message in policy.bad_signals:
             self._find(f"{path}.signals[{index}]", "bad_signal", message)
         self._now.policies[key] = ((wire, models), policy)

@@ -18,21 +18,25 @@ from modelway_contract.config import (
     When,
 )
 from modelway_gateway.core.features import Question
+from modelway_gateway.core.signals import CompiledSignal
 
 Predicate = Callable[[Question], bool]
 
 
-def compile_when(when: When, *, namespace: str, signals: Mapping[str, Predicate]) -> Predicate:
+def compile_when(when: When, *, namespace: str, signals: Mapping[str, CompiledSignal]) -> Predicate:
     """All of `all`, at least one of `any` (where given), none of `none`; what costs little is first, wherever it is."""
 
     def compiled(condition: Condition) -> Predicate:
         return _compile(condition, namespace, signals)
 
-    checks = [(reads_signals(each), compiled(each), True) for each in when.all]
-    checks += [(reads_signals(each), compiled(each), False) for each in when.none]
+    def cost(condition: Condition) -> int:
+        return _cost(condition, signals)
+
+    checks = [(cost(each), compiled(each), True) for each in when.all]
+    checks += [(cost(each), compiled(each), False) for each in when.none]
     if when.any:
-        some = tuple(compiled(each) for each in sorted(when.any, key=reads_signals))
-        checks.append((any(map(reads_signals, when.any)), lambda question: any(each(question) for each in some), True))
+        some = tuple(compiled(each) for each in sorted(when.any, key=cost))
+        checks.append((max(map(cost, when.any)), lambda question: any(each(question) for each in some), True))
     ordered = tuple((predicate, wanted) for _, predicate, wanted in sorted(checks, key=itemgetter(0)))
     if len(ordered) == 1 and ordered[0][1]:
         return ordered[0][0]
@@ -46,14 +50,14 @@ def compile_when(when: When, *, namespace: str, signals: Mapping[str, Predicate]
     return holds
 
 
-def reads_signals(condition: Condition) -> bool:
-    """Whether the prompt has to be looked at for this."""
+def _cost(condition: Condition, signals: Mapping[str, CompiledSignal]) -> int:
+    """That of the dearest signal in it; 0 where the prompt need not be looked at."""
     if isinstance(condition, When):
-        return any(map(reads_signals, (*condition.all, *condition.any, *condition.none)))
-    return isinstance(condition, SignalCondition)
+        return max((_cost(each, signals) for each in (*condition.all, *condition.any, *condition.none)), default=0)
+    return signals[condition.name].cost if isinstance(condition, SignalCondition) else 0
 
 
-def _compile(condition: Condition, namespace: str, signals: Mapping[str, Predicate]) -> Predicate:
+def _compile(condition: Condition, namespace: str, signals: Mapping[str, CompiledSignal]) -> Predicate:
     if isinstance(condition, HeaderCondition):
         return _header(condition)
     if isinstance(condition, ClientCondition):

@@ -7,14 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 import msgspec
 
 from modelway_contract.config import Priority
 from modelway_contract.names import PRIORITY_HEADER
 from modelway_gateway.core.messages import Messages
+from modelway_gateway.core.verdicts import Verdict
 from modelway_gateway.errors import Code, RequestError
+
+if TYPE_CHECKING:
+    from modelway_gateway.core.prompt.reader import Subject
 
 Fields = dict[str, msgspec.Raw]
 MAX_PROMPT_CHARACTERS: Final = 1 << 20
@@ -51,13 +55,14 @@ class Question:
         "_input_tokens",
         "_messages",
         "_output_tokens",
-        "_signals",
+        "_verdicts",
         "body",
         "caller",
         "fields",
         "headers",
         "model",
         "namespace",
+        "subject",
     )
 
     def __init__(
@@ -79,8 +84,10 @@ class Question:
         self._images: bool | None = None
         self._input_tokens = -1
         self._messages: Messages | None = None
-        self._signals: dict[str, bool] | None = None
+        self._verdicts: dict[str, Verdict] | None = None
         self._output_tokens = -1
+        self.subject: Subject | None = None
+        """The last user message as the prompt model reads it, once a signal wanted that."""
 
     def header(self, name: str) -> str | None:
         """The header's value, or None when it did not come exactly once."""
@@ -110,11 +117,16 @@ class Question:
         return caller.priority if not caller.chooses_priority else chosen_priority(self, caller.priority)
 
     @property
-    def signals(self) -> dict[str, bool]:
+    def verdicts(self) -> dict[str, Verdict]:
         """What is known of the policy's signals already, by name: a request has one policy."""
-        if self._signals is None:
-            self._signals = {}
-        return self._signals
+        if self._verdicts is None:
+            self._verdicts = {}
+        return self._verdicts
+
+    @property
+    def has_verdicts(self) -> bool:
+        """Whether any signal was asked."""
+        return self._verdicts is not None
 
     @property
     def prompt(self) -> str:
@@ -125,6 +137,11 @@ class Question:
     def folded_prompt(self) -> bytes:
         """The same for keywords: as `folding.folded` makes it, in UTF-8. Raises RequestError."""
         return self._read_prompt().folded
+
+    @property
+    def last_user_text(self) -> str:
+        """The text of the last message that a user wrote, however long; empty without one. Raises RequestError."""
+        return self._read_messages().last_user_text
 
     def _read_prompt(self) -> Messages:
         messages = self._read_messages()

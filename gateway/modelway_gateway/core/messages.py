@@ -18,6 +18,9 @@ from modelway_gateway.errors import Code, RequestError
 _ANSWERED: Final = frozenset({"assistant", "tool", "function"})
 """Whose messages are no prompt: what models and tools said before."""
 
+_INSTRUCTED: Final = frozenset({"system", "developer"})
+"""Whose messages are prompt, but not what the user asks."""
+
 _NO_TEXT: Final = frozenset({"type", "image_url", "image_embeds", "audio_url", "input_audio", "video_url", "file"})
 """Fields of a part whose strings are no text."""
 
@@ -47,18 +50,22 @@ _read_anything = msgspec.json.Decoder().decode
 class Messages:
     """What the messages say: the prompt, and how many tokens all of them have."""
 
-    __slots__ = ("_folded", "_tokens", "prompt")
+    __slots__ = ("_folded", "_tokens", "last_user_text", "prompt")
 
     def __init__(self, raw: msgspec.Raw) -> None:
         """Raises RequestError when this is no text at all."""
         prompts: list[str] = []
+        last_user_text = ""
         tokens = PER_MESSAGE
         for role, text, more in _texts(raw):
             if role not in _ANSWERED:
                 prompts.append(text)
+                if role not in _INSTRUCTED:
+                    last_user_text = text
             tokens += PER_MESSAGE + estimate(text.encode()) + (estimate(more) if more else 0)
         self.prompt = "\n".join(prompts)
         """The text of all messages but those of assistants and tools, so the system's and the user's."""
+        self.last_user_text = last_user_text
         self._tokens = tokens
         self._folded: bytes | None = None
 

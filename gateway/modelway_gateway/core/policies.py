@@ -7,17 +7,28 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from itertools import accumulate
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from modelway_contract import config
 from modelway_contract.names import Arm
-from modelway_contract.signals import Signal
-from modelway_gateway.core.conditions import Predicate, compile_when
+from modelway_contract.signals import ExamplesSignal, Signal
+from modelway_gateway.core.conditions import compile_when
 from modelway_gateway.core.heads import header_line
+from modelway_gateway.core.meanings import phrases_of, threshold_of
 from modelway_gateway.core.options import CAPABILITIES, fallback_option, option_for, strictest
 from modelway_gateway.core.routes import CountedOption, Fallback, Model, Policy, Rule, SplitKey, Target
-from modelway_gateway.core.series import Series, SeriesKey, Shelf
-from modelway_gateway.core.signals import BadSignalError, broken_signal, compile_signal
+from modelway_gateway.core.series import SeriesKey, SignalKey
+from modelway_gateway.core.signals import (
+    BadSignalError,
+    CompiledSignal,
+    Senses,
+    broken_signal,
+    compile_signal,
+    kind_of,
+)
+
+if TYPE_CHECKING:
+    from modelway_gateway.core.prompt.examples import Fit
 
 _MAX_CONDITION_DEPTH: Final = 8
 _MAX_ATTEMPTS: Final = 10
@@ -36,23 +47,25 @@ def complaints_about_policy(wire: config.Policy) -> Iterator[tuple[str, str, str
         yield from _complaints_about_rule(rule, signals, f"rules[{number}]")
 
 
-def compile_policy(wire: config.Policy, models: Mapping[str, Model], series_of: Shelf[SeriesKey, Series]) -> Policy:
+def compile_policy(wire: config.Policy, models: Mapping[str, Model], senses: Senses) -> Policy:
     """The policy as the request path walks over it; it must have no complaints and know all its models."""
-    compiler = _Compiler(wire, models, series_of)
+    compiler = _Compiler(wire, models, senses)
     return compiler.policy()
 
 
 class _Compiler:
-    def __init__(self, wire: config.Policy, models: Mapping[str, Model], series_of: Shelf[SeriesKey, Series]) -> None:
+    def __init__(self, wire: config.Policy, models: Mapping[str, Model], senses: Senses) -> None:
         self._wire = wire
         self._models = models
-        self._series_of = series_of
+        self._senses = senses
+        self._series_of = senses.book.requests
         self._bad_signals: list[tuple[int, str]] = []
 
     def policy(self) -> Policy:
         wire = self._wire
         lines = header_line("x-modelway-policy", wire.name)
-        signals = {each.name: self._signal(index, each) for index, each in enumerate(wire.signals)}
+        fit = self._fit()
+        signals = {each.name: self._signal(index, each, fit) for index, each in enumerate(wire.signals)}
         rules = tuple(self._rule(rule, lines, signals) for rule in wire.rules)
         options = [
             option
@@ -68,17 +81,46 @@ class _Compiler:
             rules=rules,
             header_lines=lines,
             series=tuple(series.values()),
+            signal_series=tuple(each.series for each in signals.values()),
+            examples=self._figures(fit),
             bad_signals=tuple(self._bad_signals),
         )
 
-    def _signal(self, index: int, wire: Signal) -> Predicate:
+    def _fit(self) -> Fit | None:
+        phrases, reader = phrases_of(self._wire.signals), self._senses.reader
+        if not phrases or reader is None:
+            return None
         try:
-            return compile_signal(wire)
+            return reader.fit(phrases)
+        except ValueError:  # the signals that need it say so
+            return None
+
+    def _figures(self, fit: Fit | None) -> tuple[config.ExamplesFit, ...]:
+        wire = self._wire
+        if fit is None:
+            return ()
+        return tuple(
+            config.ExamplesFit(
+                namespace=wire.namespace,
+                policy=wire.name,
+                signal=each.name,
+                phrases=len(each.phrases),
+                accuracy=fit.accuracies[fit.names.index(each.name)],
+                threshold=threshold_of(each, fit),
+            )
+            for each in wire.signals
+            if isinstance(each, ExamplesSignal)
+        )
+
+    def _signal(self, index: int, wire: Signal, fit: Fit | None) -> CompiledSignal:
+        key = SignalKey(self._wire.namespace, self._wire.name, wire.name, kind_of(wire))
+        try:
+            return compile_signal(wire, key, self._senses, fit)
         except BadSignalError as exc:  # the operator refuses such a one too, but need not be of this version
             self._bad_signals.append((index, f"signal {wire.name}: {exc}"))
-            return broken_signal(wire.name)
+            return broken_signal(wire, key, self._senses)
 
-    def _rule(self, wire: config.Rule, lines: bytes, signals: Mapping[str, Predicate]) -> Rule:
+    def _rule(self, wire: config.Rule, lines: bytes, signals: Mapping[str, CompiledSignal]) -> Rule:
         policy = self._wire
         lines += header_line("x-modelway-rule", wire.name)
         targets = tuple(self._target(wire, each, lines) for each in wire.targets if each.weight)

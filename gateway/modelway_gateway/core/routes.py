@@ -14,7 +14,7 @@ import msgspec
 from modelway_contract import config
 from modelway_gateway.core.conditions import Predicate
 from modelway_gateway.core.records import Reason
-from modelway_gateway.core.series import Calls, Series
+from modelway_gateway.core.series import Calls, Series, SignalSeries
 
 NO_LIMIT: Final = 2**63
 
@@ -176,5 +176,8 @@ class Policy:
     header_lines: bytes
     """For answers to requests that no rule took."""
     series: tuple[Series, ...]
+    signal_series: tuple[SignalSeries, ...]
+    examples: tuple[config.ExamplesFit, ...]
+    """How well its own categories are told apart."""
     bad_signals: tuple[tuple[int, str], ...]
     """Signals that could not be compiled: their place, and why."""

@@ -17,7 +17,7 @@ from modelway_gateway.core.features import Caller
 from modelway_gateway.core.heads import header_line
 from modelway_gateway.core.route import NameTable
 from modelway_gateway.core.routes import SplitKey
-from modelway_gateway.core.series import SeriesBook
+from modelway_gateway.core.signals import Senses
 from modelway_gateway.errors import ConfigError
 
 Address = tuple[str, int]
@@ -102,13 +102,13 @@ def build(
     previous: Runtime | None = None,
     *,
     make_origin: OriginMaker,
-    book: SeriesBook,
+    senses: Senses,
 ) -> Runtime:
     """Compile base and credentials; every candidate's share is 0 until `with_live`.
 
     Raises ConfigError with all that is wrong. Objects that did not change are those of `previous`.
     """
-    steps = build_in_steps(base, credentials, previous, make_origin=make_origin, book=book)
+    steps = build_in_steps(base, credentials, previous, make_origin=make_origin, senses=senses)
     while True:
         try:
             next(steps)
@@ -123,7 +123,7 @@ def build_in_steps(
     previous: Runtime | None = None,
     *,
     make_origin: OriginMaker,
-    book: SeriesBook,
+    senses: Senses,
 ) -> Generator[None, None, Runtime]:
     """The same in small steps, so that a large config does not hold up the requests of the running one."""
     builder = Builder(
@@ -131,7 +131,7 @@ def build_in_steps(
         credentials,
         previous=previous.compiled if previous is not None else None,
         make_origin=make_origin,
-        book=book,
+        senses=senses,
     )
     compiled = yield from builder.build()
     return Runtime(

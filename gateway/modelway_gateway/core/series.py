@@ -9,6 +9,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterable
 from typing import Final, Generic, NamedTuple, TypeVar
 
+from modelway_contract import signals
 from modelway_contract.names import (
     DURATION_BUCKETS_SECONDS,
     TPOT_BUCKETS_SECONDS,
@@ -16,9 +17,16 @@ from modelway_contract.names import (
     Arm,
     Outcome,
 )
+from modelway_gateway.core.hardest import RecentScores
+from modelway_gateway.core.verdicts import Result
 
 KEEP_SECONDS: Final = 900.0
 """How long a series outlives the last config that named it: a few scrapes and an alert's range."""
+
+
+SIGNAL_BUCKETS_SECONDS: Final = (
+    0.00001, 0.000025, 0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0,
+)  # fmt: skip
 
 
 class SeriesKey(NamedTuple):
@@ -92,8 +100,28 @@ class Calls:
         self.ended[outcome] += 1
 
 
-_Key = TypeVar("_Key", SeriesKey, CallsKey)
-_Counted = TypeVar("_Counted", Series, Calls)
+class SignalKey(NamedTuple):
+    """The labels of what is counted for one signal of a policy."""
+
+    namespace: str
+    policy: str
+    signal: str
+    kind: str
+
+
+class SignalSeries:
+    """What became of asking one signal; and, for those that compare a request with others, the recent ones."""
+
+    __slots__ = ("key", "recent", "results")
+
+    def __init__(self, key: SignalKey) -> None:
+        self.key = key
+        self.results: dict[Result, int] = dict.fromkeys(Result, 0)
+        self.recent: RecentScores | None = None
+
+
+_Key = TypeVar("_Key", SeriesKey, CallsKey, SignalKey)
+_Counted = TypeVar("_Counted", Series, Calls, SignalSeries)
 
 
 class Shelf(Generic[_Key, _Counted]):
@@ -141,8 +169,12 @@ class SeriesBook:
     def __init__(self) -> None:
         self.requests: Shelf[SeriesKey, Series] = Shelf(Series, lambda each: each.key)
         self.calls: Shelf[CallsKey, Calls] = Shelf(Calls, lambda each: each.key)
+        self.signals: Shelf[SignalKey, SignalSeries] = Shelf(SignalSeries, lambda each: each.key)
+        self.signal_seconds = {kind: Histogram(SIGNAL_BUCKETS_SECONDS) for kind in signals.KINDS}
+        """How long asking a signal took, by its kind; what it shares with others counts for the first."""
 
     def retire(self, *, now: float) -> None:
         """Drop what no config has named for `KEEP_SECONDS`."""
         self.requests.retire(now=now)
         self.calls.retire(now=now)
+        self.signals.retire(now=now)

@@ -6,61 +6,130 @@ could match reads it, and once per request at most, however many rules read it.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
-from typing import Final
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
 
 import re2
 
 from modelway_contract.names import REGEX_MEMORY_BYTES
-from modelway_contract.signals import InputTokensSignal, KeywordsSignal, RegexSignal, Signal
+from modelway_contract.signals import (
+    ClassifierSignal,
+    ExamplesSignal,
+    InputTokensSignal,
+    KeywordsSignal,
+    PiiSignal,
+    RegexSignal,
+    Signal,
+)
 from modelway_gateway.core.features import Question
 from modelway_gateway.core.folding import folded
+from modelway_gateway.core.hardest import RecentScores
+from modelway_gateway.core.meanings import MEANING_SIGNALS, Judge, judge_of
+from modelway_gateway.core.prompt.pii import find_pii
+from modelway_gateway.core.series import SeriesBook, SignalKey, SignalSeries
+from modelway_gateway.core.verdicts import MATCH, NO_MATCH, Result, Verdict
 from modelway_gateway.errors import Code, ErrorType, RoutingError
 
+if TYPE_CHECKING:
+    from modelway_gateway.core.prompt.examples import Fit
+    from modelway_gateway.core.prompt.reader import Reader
+
 MAX_PATTERN_LENGTH: Final = 512
+COST_OF_WORDS: Final = 1
+COST_OF_MEANING: Final = 2
 _KEYWORDS_MEMORY_BYTES: Final = 8 << 20
 _BORDER: Final = r"[^\pL\pM\pN_]"
 """What may stand beside a whole word; RE2's own \\b knows ASCII only."""
-
-Test = Callable[[Question], bool]
 
 
 class BadSignalError(ValueError):
     """This signal cannot be compiled; says why, for the policy's author."""
 
 
-def compile_signal(signal: Signal) -> Test:
-    """A function that remembers its answer on the question. Raises BadSignalError."""
-    if isinstance(signal, KeywordsSignal):
-        test = _keywords(signal)
-    elif isinstance(signal, RegexSignal):
-        test = _regex(signal)
-    elif isinstance(signal, InputTokensSignal):
-        test = _input_tokens(signal)
-    else:
-        raise BadSignalError("this gateway does not know signals of its kind")
-    name = signal.name
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Senses:
+    """What signals are compiled with beside the config.
 
-    def holds(question: Question) -> bool:
-        known = question.signals.get(name)
-        if known is None:
-            known = question.signals[name] = test(question)
-        return known
+    `reader` is None in a gateway that cannot read meanings, or has no policy that does; `clock` counts seconds.
+    """
 
-    return holds
+    reader: Reader | None
+    book: SeriesBook
+    clock: Callable[[], float]
 
 
-def broken_signal(name: str) -> Test:
-    """Stands for a signal that could not be compiled: whoever needs it is refused, and not led elsewhere."""
+class CompiledSignal:
+    """A signal that remembers its verdict on the question, and counts it."""
 
-    def holds(question: Question) -> bool:  # noqa: ARG001 - a test's signature
-        message = f"The signal {name} of this policy cannot be evaluated."
+    __slots__ = ("_clock", "_judge", "_name", "_seconds", "cost", "series")
+
+    def __init__(self, signal: Signal, judge: Judge, series: SignalSeries, senses: Senses) -> None:
+        self._name = signal.name
+        self._judge = judge
+        self._clock = senses.clock
+        self._seconds = senses.book.signal_seconds[kind_of(signal)]
+        self.series = series
+        self.cost = COST_OF_MEANING if isinstance(signal, MEANING_SIGNALS) else COST_OF_WORDS
+        """What costs little is asked first."""
+
+    def __call__(self, question: Question) -> bool:
+        """Whether it is true of this question."""
+        verdict = question.verdicts.get(self._name)
+        if verdict is None:
+            began = self._clock()
+            verdict = question.verdicts[self._name] = self._judge(question)
+            self._seconds.observe(self._clock() - began)
+            self.series.results[verdict.result] += 1
+        return verdict.result is Result.MATCH
+
+
+def kind_of(signal: Signal) -> str:
+    """As the config has it: `keywords`, `regex` and so on."""
+    kind = signal.__struct_config__.tag
+    assert isinstance(kind, str)
+    return kind
+
+
+def compile_signal(signal: Signal, key: SignalKey, senses: Senses, fit: Fit | None) -> CompiledSignal:
+    """A function of a question; `fit` is of the policy's own categories, where it has some. Raises BadSignalError."""
+    series = senses.book.signals.get(key)
+    return CompiledSignal(signal, _judge(signal, series, senses, fit), series, senses)
+
+
+def broken_signal(signal: Signal, key: SignalKey, senses: Senses) -> CompiledSignal:
+    """Stands for one that could not be compiled: whoever needs it is refused, and not led elsewhere."""
+
+    def judge(question: Question) -> Verdict:  # noqa: ARG001 - a judge's signature
+        message = f"The signal {signal.name} of this policy cannot be evaluated."
         raise RoutingError(503, Code.BROKEN_SIGNAL, message, type=ErrorType.API)
 
-    return holds
+    return CompiledSignal(signal, judge, senses.book.signals.get(key), senses)
 
 
-def _keywords(signal: KeywordsSignal) -> Test:
+def _judge(signal: Signal, series: SignalSeries, senses: Senses, fit: Fit | None) -> Judge:
+    match signal:
+        case KeywordsSignal():
+            return _keywords(signal)
+        case RegexSignal():
+            return _regex(signal)
+        case InputTokensSignal():
+            return _input_tokens(signal)
+        case PiiSignal():
+            return _pii(signal)
+        case ClassifierSignal():
+            raise BadSignalError("this gateway does not know signals of its kind")
+    if senses.reader is None:
+        raise BadSignalError("the prompt model of this gateway could not be loaded; its log says why")
+    if isinstance(signal, ExamplesSignal) and fit is None:
+        raise BadSignalError("a category needs two phrases at least")
+    if series.recent is None:
+        series.recent = RecentScores()
+    return judge_of(signal, senses.reader, fit, series.recent)
+
+
+def _keywords(signal: KeywordsSignal) -> Judge:
     words = sorted({folded(each) for each in signal.any})
     if not words or not all(words):
         raise BadSignalError("keywords must not be empty")
@@ -68,22 +137,30 @@ def _keywords(signal: KeywordsSignal) -> Test:
     if signal.whole_words:
         pattern = f"(?:^|{_BORDER})(?:{pattern})(?:{_BORDER}|$)"
     found = _compile(pattern, _KEYWORDS_MEMORY_BYTES).search
-    return lambda question: found(question.folded_prompt) is not None
+    return lambda question: NO_MATCH if found(question.folded_prompt) is None else MATCH
 
 
-def _regex(signal: RegexSignal) -> Test:
+def _regex(signal: RegexSignal) -> Judge:
     if len(signal.pattern) > MAX_PATTERN_LENGTH:
         raise BadSignalError(f"the pattern is longer than {MAX_PATTERN_LENGTH} characters")
     found = _compile(signal.pattern, REGEX_MEMORY_BYTES).search
-    return lambda question: found(question.prompt.encode()) is not None
+    return lambda question: NO_MATCH if found(question.prompt.encode()) is None else MATCH
 
 
-def _input_tokens(signal: InputTokensSignal) -> Test:
+def _input_tokens(signal: InputTokensSignal) -> Judge:
     least = signal.at_least or 0
-    most = signal.at_most
-    if most is None:
-        return lambda question: question.input_tokens >= least
-    return lambda question: least <= question.input_tokens <= most
+    most = signal.at_most if signal.at_most is not None else math.inf
+    return lambda question: MATCH if least <= question.input_tokens <= most else NO_MATCH
+
+
+def _pii(signal: PiiSignal) -> Judge:
+    kinds = tuple(dict.fromkeys(signal.any_of))
+
+    def judge(question: Question) -> Verdict:
+        found = find_pii(question.prompt, kinds)
+        return Verdict(Result.MATCH, "+".join(sorted(found))) if found else NO_MATCH
+
+    return judge
 
 
 def _compile(pattern: str, memory_bytes: int) -> re2._Regexp:

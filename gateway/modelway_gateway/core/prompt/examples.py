@@ -35,6 +35,16 @@ class Fit:
     centroids: Floats
     planes: Floats
 
+    @property
+    def thresholds(self) -> tuple[float, ...]:
+        """By category."""
+        return (self.threshold,) * len(self.names)
+
+    @property
+    def accuracies(self) -> tuple[float, ...]:
+        """By category."""
+        return (self.accuracy,) * len(self.names)
+
     def scores(self, vector: Floats) -> Floats:
         """Say for each category how near a text is to it."""
         found: Floats = _scores(vector[None], self.phrases, self.owner, self.centroids, self.planes)[0]

@@ -18,6 +18,7 @@ import numpy.typing as npt
 from modelway_contract.prompt_labels import Domain, Task
 from modelway_gateway.core.prompt.features import BUCKETS, SHAPE, Floats
 from modelway_gateway.core.prompt.tokens import KINDS, TokenEstimate, kinds_table
+from modelway_gateway.errors import PromptModelError
 
 _Number = TypeVar("_Number", bound=np.generic)
 FORMAT: Final = 1
@@ -28,10 +29,6 @@ COLUMNS: Final = len(TASKS) + len(DOMAINS) + 1
 DIFFICULTY_COLUMN: Final = COLUMNS - 1
 CONFIDENCE_TERMS: Final = 5
 """A constant, the log-odds of the winner, whether both heads agree, the share of known words, and the length."""
-
-
-class ModelError(Exception):
-    """The model file is damaged, of another format, or not the one that its digest names."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -59,20 +56,24 @@ class PromptModel:
 
 
 def decode(data: bytes, *, sha256: str) -> PromptModel:
-    """Decode a model file whose digest is known; anything else raises ModelError."""
+    """Decode a model file whose digest is known; anything else raises PromptModelError."""
     if hashlib.sha256(data).hexdigest() != sha256:
-        raise ModelError("the prompt model's file does not have the digest that was recorded for it; install it anew")
+        raise PromptModelError(
+            "the prompt model's file does not have the digest that was recorded for it; install it anew"
+        )
     try:
         with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
             held = {name: arrays[name] for name in arrays.files}
             return _checked(held)
     except (KeyError, ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-        raise ModelError(f"the prompt model's file cannot be read: {error}") from error
+        raise PromptModelError(f"the prompt model's file cannot be read: {error}") from error
 
 
 def _checked(held: dict[str, npt.NDArray[np.generic]]) -> PromptModel:
     if int(held["format"].item()) != FORMAT:
-        raise ModelError(f"the prompt model's file has format {held['format'].item()}; this version reads {FORMAT}")
+        raise PromptModelError(
+            f"the prompt model's file has format {held['format'].item()}; this version reads {FORMAT}"
+        )
     listed = held["vocabulary"].tobytes().decode("utf-8").split(" ")
     words = len(listed)
     width = held["table"].shape[1]
@@ -93,7 +94,7 @@ def _checked(held: dict[str, npt.NDArray[np.generic]]) -> PromptModel:
     }
     for name, expected in shapes.items():
         if held[name].shape != expected:
-            raise ModelError(f"the prompt model's {name} has shape {held[name].shape}, not {expected}")
+            raise PromptModelError(f"the prompt model's {name} has shape {held[name].shape}, not {expected}")
     return PromptModel(
         vocabulary={word: at for at, word in enumerate(listed)},
         table=_with_zero(held["table"].astype(np.int8, copy=False)),

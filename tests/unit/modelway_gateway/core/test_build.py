@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from enum import Enum
@@ -16,6 +17,7 @@ from modelway_contract import config, signals
 from modelway_contract.config import Base, Credentials, CredentialUse, Endpoints, HeaderCondition, LiveState, When
 from modelway_gateway.core.runtime import Runtime, build
 from modelway_gateway.core.series import SeriesBook
+from modelway_gateway.core.signals import Senses
 from modelway_gateway.errors import ConfigError
 from modelway_gateway.origins import make_origin
 
@@ -438,4 +440,9 @@ SECRETS = st.builds(
 def test_f31_whatever_is_pushed_either_runs_or_is_refused(base: Base, secrets: Credentials) -> None:
     """The loader raises nothing but its own error."""
     with suppress(ConfigError):
-        build(base, secrets, make_origin=make_origin, book=SeriesBook())
+        build(
+            base,
+            secrets,
+            make_origin=make_origin,
+            senses=Senses(reader=None, book=SeriesBook(), clock=time.perf_counter),
+        )

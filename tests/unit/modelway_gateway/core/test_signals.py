@@ -26,10 +26,13 @@ from modelway_gateway.core import messages, signals
 from modelway_gateway.core.choose import choose
 from modelway_gateway.core.features import MAX_PROMPT_CHARACTERS, Caller, Question
 from modelway_gateway.core.folding import folded
+from modelway_gateway.core.meanings import Judge
 from modelway_gateway.core.messages import Messages
 from modelway_gateway.core.records import Refusal
 from modelway_gateway.core.runtime import Runtime
+from modelway_gateway.core.series import SeriesBook, SignalKey
 from modelway_gateway.core.tokens import estimate
+from modelway_gateway.core.verdicts import NO_MATCH, Verdict
 from modelway_gateway.errors import Code, ConfigError, RequestError, RoutingError
 
 from tests.support.gateway import a_base, a_client, a_model, a_policy, a_rule, a_runtime, a_target, credentials
@@ -42,8 +45,14 @@ def saying(*texts: str, **changes: Any) -> Question:
     return ask(messages=[{"role": "user", "content": text} for text in texts], **changes)
 
 
+def compiled(signal: Signal) -> signals.CompiledSignal:
+    key = SignalKey("team", "chat", signal.name, signals.kind_of(signal))
+    senses = signals.Senses(reader=None, book=SeriesBook(), clock=time.perf_counter)
+    return signals.compile_signal(signal, key, senses, None)
+
+
 def holds(signal: Signal, question: Question) -> bool:
-    return signals.compile_signal(signal)(question)
+    return compiled(signal)(question)
 
 
 def with_signals(*given: Signal, when: When | None = None) -> Runtime:
@@ -162,7 +171,7 @@ def test_a_regex_is_searched_in_the_prompt_as_it_is(pattern: str, text: str, *, 
 
 def test_b26_a_pattern_that_kills_others_takes_linear_time() -> None:
     """`^(a+)+$` on a megabyte: in a backtracking engine this would not end."""
-    test = signals.compile_signal(RegexSignal(name="r", pattern="^(a+)+$"))
+    test = compiled(RegexSignal(name="r", pattern="^(a+)+$"))
     question = saying("a" * 1_000_000 + "!")
     began = time.process_time()
 
@@ -307,12 +316,12 @@ def test_a_signal_is_evaluated_once_per_request(monkeypatch: pytest.MonkeyPatch)
     """However many rules read it."""
     calls: list[Question] = []
 
-    def counted(signal: KeywordsSignal) -> signals.Test:
-        def test(question: Question) -> bool:
+    def counted(signal: KeywordsSignal) -> Judge:
+        def judge(question: Question) -> Verdict:
             calls.append(question)
-            return False
+            return NO_MATCH
 
-        return test
+        return judge
 
     monkeypatch.setattr(signals, "_keywords", counted)
     when = When(all=(SignalCondition(name="k"),))

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from modelway_gateway import prompt_model
-from modelway_gateway.core.prompt.model import ModelError, decode
+from modelway_gateway.core.prompt.model import decode
+from modelway_gateway.errors import PromptModelError
 
 DATA = (prompt_model.FILES / prompt_model.MODEL).read_bytes()
 
@@ -27,7 +28,7 @@ def test_a_flipped_bit_is_refused() -> None:
     damaged = bytearray(DATA)
     damaged[len(damaged) // 2] ^= 1
 
-    with pytest.raises(ModelError, match="digest"):
+    with pytest.raises(PromptModelError, match="digest"):
         decode(bytes(damaged), sha256=hashlib.sha256(DATA).hexdigest())
 
 
@@ -49,14 +50,14 @@ def test_another_format_is_refused_by_what_differs(changes: dict[str, object], m
     """The digest alone would not help whoever made the file."""
     data, digest = sealed(**changes)
 
-    with pytest.raises(ModelError, match=message):
+    with pytest.raises(PromptModelError, match=message):
         decode(data, sha256=digest)
 
 
 @pytest.mark.parametrize("data", [b"", b"PK\x03\x04 no zip", b"x" * 1000])
 def test_what_is_no_archive_is_refused(data: bytes) -> None:
     """An error of ours, whatever numpy says."""
-    with pytest.raises(ModelError):
+    with pytest.raises(PromptModelError):
         decode(data, sha256=hashlib.sha256(data).hexdigest())
 
 
@@ -70,7 +71,7 @@ def test_the_arrays_are_read_only() -> None:
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     """With the remedy."""
-    with pytest.raises(ModelError, match=r"SHA256SUMS cannot be read.*install"):
+    with pytest.raises(PromptModelError, match=r"SHA256SUMS cannot be read.*install"):
         prompt_model.load_analyser(tmp_path)
 
 
@@ -80,5 +81,5 @@ def test_a_language_model_that_was_exchanged_is_refused(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes((prompt_model.FILES / name).read_bytes())
     (tmp_path / prompt_model.LANGUAGES).write_bytes(b"other")
 
-    with pytest.raises(ModelError, match=r"lid\.176\.ftz does not have the digest"):
+    with pytest.raises(PromptModelError, match=r"lid\.176\.ftz does not have the digest"):
         prompt_model.load_analyser(tmp_path)
