@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.cluster.api import Api, pods_of
+from tests.cluster.crossing import lost_otherwise
 from tests.cluster.installation import (
     CHART,
     CHART_VALUES,
@@ -70,7 +71,10 @@ def charts_of_gateways(api: Api) -> set[str]:
 def test_f62_release_is_upgraded_and_rolled_back_while_a_rollout_goes_on(
     installation: Installation, subject: Subject, next_chart: Path
 ) -> None:
-    """Every pod is replaced twice, the CRD with them; weights only rise with a Pass, and every answer is good."""
+    """Every pod is replaced twice, the CRD with them; weights only rise with a Pass, and every answer is good.
+
+    A client without retries may still send on a resting connection in the moment in which that is closed.
+    """
     cluster, api, audit_log = installation.cluster, subject.api, installation.cluster.audit_log
     assert audit_log is not None
     began = time.time()
@@ -97,7 +101,7 @@ def test_f62_release_is_upgraded_and_rolled_back_while_a_rollout_goes_on(
     writes = writes_of(audit_log, namespace=TENANT, policy=subject.name, since=began)
     weights = [write.weight for write in writes if write.rollout_id == begun["rolloutId"] and write.phase != "Stable"]
 
-    assert [] == [f"{one.status} {one.error}" for one in traffic.failed()]
+    assert [] == lost_otherwise(traffic)
     assert begun["rolloutId"] == upgraded["rolloutId"]
     assert weights == sorted(weights)
     assert [] == unannounced(sampler.samples, writes)
