@@ -24,6 +24,7 @@ def main() -> None:
     try:
         settings = from_command_line(sys.argv[1:], os.environ)
         logs.configure(settings.log_level)
+        logs.forbid_core_dumps()
         _check_parser()
         uvloop.run(_serve(settings))
     except SettingsError as exc:

@@ -126,7 +126,10 @@ class LiveConfig:
                 try:
                     runtime = await self._build(push.base, push.credentials, push)
                 except ConfigError as exc:
-                    logs.event(_log, logging.ERROR, "boot_config_rejected", source=source, error=str(exc))
+                    first = exc.errors[0]
+                    logs.event(
+                        _log, logging.ERROR, "boot_config_rejected", source=source, path=first.path, code=first.code
+                    )
                     continue
                 self._swap(runtime, push, codec.digest_live(push.live.state))
                 self._from_disk = True

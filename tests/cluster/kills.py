@@ -27,6 +27,7 @@ from tests.cluster.reach import wait_until
 from tests.cluster.record import renewals_of
 from tests.cluster.sampling import Sampler
 from tests.cluster.subject import BAD, GOOD, Subject, Watcher
+from tests.support.canary import PROMPT
 
 GATEWAYS = "app.kubernetes.io/component=gateway"
 OPERATORS = "app.kubernetes.io/component=operator"
@@ -110,7 +111,7 @@ class Calls:
                 while not ended.wait(0.05):
                     self.made += 1
                     try:
-                        client.chat.completions.create(model=model, messages=[{"role": "user", "content": "Hello"}])
+                        client.chat.completions.create(model=model, messages=[{"role": "user", "content": PROMPT}])
                     except APIStatusError as exc:
                         served_by = exc.response.headers.get(f"{ANSWER_HEADER_PREFIX}model", "")
                         self.failed.append((served_by, str(exc)))

@@ -31,6 +31,7 @@ from tests.cluster.nightly import NIGHTLY
 from tests.cluster.reach import ROOT, wait_until
 from tests.cluster.sampling import Sampler
 from tests.integration.operator.rbac import WATCHED_RULES, own_rules
+from tests.support.canary import PROMPT
 
 pytestmark = pytest.mark.timeout(900 if NIGHTLY else 600)
 
@@ -180,7 +181,7 @@ def test_explain_says_what_a_field_is_for(installation: Installation) -> None:
 
 def test_openai_sdk_gets_plain_and_streamed_answers(installation: Installation, sdk: OpenAI) -> None:
     """The official SDK works unchanged through the Service, and learns who served it."""
-    ask: Any = {"model": "chat", "messages": [{"role": "user", "content": "Hello"}]}
+    ask: Any = {"model": "chat", "messages": [{"role": "user", "content": PROMPT}]}
 
     raw = sdk.chat.completions.with_raw_response.create(**ask)
     plain = raw.parse()
@@ -351,7 +352,7 @@ def test_rotated_backend_key_is_used_without_a_failed_request(installation: Inst
 
         def answers() -> bool:
             asked = client.chat.completions.with_raw_response.create(
-                model="locked", messages=[{"role": "user", "content": "Hello"}]
+                model="locked", messages=[{"role": "user", "content": PROMPT}]
             )
             return asked.status_code == 200
 

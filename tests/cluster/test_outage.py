@@ -20,6 +20,7 @@ from tests.cluster.nightly import NIGHTLY, keep_record
 from tests.cluster.reach import localkube, wait_until
 from tests.cluster.sampling import Sample, Sampler
 from tests.cluster.subject import GOOD, Subject, Watcher
+from tests.support.canary import PROMPT
 
 CONTROL_PLANE = ("kube-controller-manager", "kube-scheduler", "kube-apiserver", "etcd")
 """In the order in which they stop; they start in the reverse order."""
@@ -130,7 +131,7 @@ def first_answer(installation: Installation, subject: Subject, address: str) -> 
 
         def answers() -> bool:
             try:
-                client.chat.completions.create(model=subject.name, messages=[{"role": "user", "content": "Hello"}])
+                client.chat.completions.create(model=subject.name, messages=[{"role": "user", "content": PROMPT}])
             except OpenAIError:
                 return False
             found.append(time.time())

@@ -15,6 +15,7 @@ from tests.cluster.nightly import keep_record
 from tests.cluster.reach import wait_until
 from tests.cluster.sampling import Sampler
 from tests.cluster.subject import OBJECTS, Subject
+from tests.support.canary import PROMPT
 
 SECRETS = f"/api/v1/namespaces/{TENANT}/secrets"
 MOST_SECONDS = 5.0
@@ -45,7 +46,7 @@ def traffic_of(installation: Installation, model: str, key: str) -> Iterator[Tra
 def works(client: OpenAI, model: str) -> bool:
     """Whether a request is answered."""
     try:
-        client.chat.completions.create(model=model, messages=[{"role": "user", "content": "Hello"}])
+        client.chat.completions.create(model=model, messages=[{"role": "user", "content": PROMPT}])
     except OpenAIError:
         return False
     return True
@@ -56,7 +57,7 @@ def everywhere(addresses: list[str], key: str, model: str, *, accepted: bool) ->
     for address in addresses:
         with OpenAI(base_url=f"http://{address}:8080/v1", api_key=key, max_retries=0) as client:
             try:
-                client.chat.completions.create(model=model, messages=[{"role": "user", "content": "Hello"}])
+                client.chat.completions.create(model=model, messages=[{"role": "user", "content": PROMPT}])
             except AuthenticationError:
                 if accepted:
                     return False

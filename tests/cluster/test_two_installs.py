@@ -18,6 +18,7 @@ from tests.cluster.installation import (
     restricted_namespace,
 )
 from tests.cluster.reach import wait_until
+from tests.support.canary import PROMPT
 
 OTHER = "second"
 COMMONS = "commons"
@@ -99,12 +100,12 @@ def test_two_installs_share_a_cluster_by_the_name_of_their_gateway(installation:
 
     at_second, at_first = names_of(second, key), names_of(installation.gateway_url, key)
     with OpenAI(base_url=second, api_key=key, max_retries=0) as client:
-        served = client.chat.completions.create(model="theirs", messages=[{"role": "user", "content": "Hello"}])
+        served = client.chat.completions.create(model="theirs", messages=[{"role": "user", "content": PROMPT}])
     with (
         OpenAI(base_url=installation.gateway_url, api_key=key, max_retries=0) as client,
         pytest.raises(NotFoundError),
     ):
-        client.chat.completions.create(model="theirs", messages=[{"role": "user", "content": "Hello"}])
+        client.chat.completions.create(model="theirs", messages=[{"role": "user", "content": PROMPT}])
     roles = installation.cluster.kubectl("get", "clusterroles", "-o", "name").split()
 
     assert {"theirs", "for-everyone"} == at_second

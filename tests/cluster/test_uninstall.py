@@ -8,6 +8,7 @@ from openai import NotFoundError, OpenAI
 
 from tests.cluster.installation import MONITORING, SYSTEM, TENANT, Installation
 from tests.cluster.reach import ROOT, wait_until
+from tests.support.canary import PROMPT
 
 
 def test_delete_and_uninstall_leave_nothing_hanging(installation: Installation) -> None:
@@ -18,7 +19,7 @@ def test_delete_and_uninstall_leave_nothing_hanging(installation: Installation) 
     with OpenAI(base_url=installation.gateway_url, api_key=installation.api_key, max_retries=0) as client:
         wait_until("the routes are gone", lambda: [] == list(client.models.list()), seconds=10)
         with pytest.raises(NotFoundError):
-            client.chat.completions.create(model="chat", messages=[{"role": "user", "content": "Hello"}])
+            client.chat.completions.create(model="chat", messages=[{"role": "user", "content": PROMPT}])
     cluster.helm("uninstall", "modelway", "-n", SYSTEM, "--wait", "--timeout", "120s")
 
     ours = {"secret/my-client", *(f"{kind}.rbac.authorization.k8s.io/prometheus" for kind in ("role", "rolebinding"))}

@@ -228,7 +228,7 @@ def _wait_until_ready(server: ApiServer, process: subprocess.Popen[bytes]) -> No
         if process.poll() is not None:
             break
         with contextlib.suppress(OSError):
-            _request(server, "/readyz")
+            request(server, "/readyz")
             return
         time.sleep(0.1)
     log = (server.folder / "kube-apiserver.log").read_text(errors="replace")
@@ -238,20 +238,21 @@ def _wait_until_ready(server: ApiServer, process: subprocess.Popen[bytes]) -> No
 def _install_crds(server: ApiServer) -> None:
     path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
     for file in sorted((ROOT / "crds").glob("*.yaml")):
-        _request(server, path, yaml.safe_load(file.read_text()))
+        request(server, path, yaml.safe_load(file.read_text()))
     ends = time.monotonic() + START_SECONDS
     for plural in ("llmmodels", "routingpolicies"):
         while True:
             try:
-                _request(server, f"/apis/modelway.dev/v1alpha1/{plural}")
+                request(server, f"/apis/modelway.dev/v1alpha1/{plural}")
                 break
             except urllib.error.HTTPError:
                 assert time.monotonic() < ends, f"{plural} never came to be"
                 time.sleep(0.05)
 
 
-def _request(server: ApiServer, path: str, body: Any = None) -> Any:
-    request = urllib.request.Request(
+def request(server: ApiServer, path: str, body: Any = None) -> bytes:
+    """GET as the admin, or POST of a body; what was answered."""
+    asked = urllib.request.Request(
         server.url + path,
         data=None if body is None else json.dumps(body).encode(),
         headers={"Authorization": f"Bearer {ADMIN_TOKEN}", "Content-Type": "application/json"},
@@ -259,8 +260,9 @@ def _request(server: ApiServer, path: str, body: Any = None) -> Any:
     opener = urllib.request.build_opener(
         urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=server.context())
     )
-    with opener.open(request, timeout=30) as answer:
-        return answer.read()
+    with opener.open(asked, timeout=30) as answer:
+        said: bytes = answer.read()
+        return said
 
 
 def _make_keys(folder: Path) -> None:

@@ -42,6 +42,8 @@ from modelway_gateway.core.signals import Senses
 from modelway_gateway.server import Gateway, running_gateway
 from modelway_gateway.settings import Settings
 
+from tests.support.canary import PROMPT, WRITTEN
+
 NAMESPACE = "team"
 KEY = "mw-0123456789abcdef-canary-client-key"
 TOKEN = "token-for-tests-0123456789"
@@ -238,7 +240,7 @@ class Harness:
     def chat(self, body: Any = None, **headers: str) -> Any:
         """`POST /v1/chat/completions`, as a context manager."""
         if body is None:
-            body = {"model": "chat", "messages": [{"role": "user", "content": "hi"}]}
+            body = {"model": "chat", "messages": [{"role": "user", "content": PROMPT}]}
         data = body if isinstance(body, bytes) else msgspec.json.encode(body)
         headers = {"Authorization": f"Bearer {KEY}", "Content-Type": "application/json", **headers}
         return self.session.post(f"{self.gateway.client_url}/v1/chat/completions", data=data, headers=headers)
@@ -266,8 +268,44 @@ async def gateway_harness(
     base: Base | None = None, *, changes: Mapping[str, Any] | None = None, **live: Any
 ) -> AsyncIterator[Harness]:
     """A gateway on free ports, with this config pushed."""
-    async with running_gateway(settings(**(changes or {}))) as gateway, aiohttp.ClientSession() as session:
+    async with (
+        running_gateway(settings(**(changes or {}))) as gateway,
+        aiohttp.ClientSession(trace_configs=[_error_answers()]) as session,
+    ):
         harness = Harness(gateway, session)
-        if base is not None:
-            await harness.run(base, **live)
-        yield harness
+        try:
+            if base is not None:
+                await harness.run(base, **live)
+            yield harness
+        finally:
+            search_gateway(gateway)
+
+
+def search_gateway(gateway: Gateway) -> None:
+    """Search what it shows to whoever asks: its metrics and its config."""
+    live = gateway.live
+    pages = gateway.metrics.render(revision=live.revision, config_age_seconds=live.age_seconds)
+    WRITTEN.search("/metrics of a gateway", b"".join(pages))
+    if (push := live.redacted()) is not None:
+        WRITTEN.search("GET /config of a gateway", codec.encode(push))
+        WRITTEN.search("GET /config/status of a gateway", codec.encode(live.status()))
+
+
+def _error_answers() -> aiohttp.TraceConfig:
+    """Searches the heads of all answers and the bodies of errors, as far as a test reads them.
+
+    An upstream may repeat a prompt in its 400, to the client who sent it; such a test asks by a session of its own.
+    """
+    config = aiohttp.TraceConfig()
+
+    async def head(_: aiohttp.ClientSession, context: Any, ended: aiohttp.TraceRequestEndParams) -> None:
+        context.status = ended.response.status
+        WRITTEN.search("head of an answer", str(ended.response.headers))
+
+    async def body(_: aiohttp.ClientSession, context: Any, part: aiohttp.TraceResponseChunkReceivedParams) -> None:
+        if context.status >= 400:
+            WRITTEN.search("error answer", part.chunk)
+
+    config.on_request_end.append(head)
+    config.on_response_chunk_received.append(body)
+    return config

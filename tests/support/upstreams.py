@@ -22,6 +22,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from tests.support.canary import WRITTEN
+
 OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"
 SSE_HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
 
@@ -48,6 +50,7 @@ class Peer:
         )
         body = await self._reader.readexactly(length)
         self._upstream.requests.append((head, body))
+        WRITTEN.arrived(body)
         return body
 
     async def send(self, *pieces: bytes) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from typing import Final, TextIO
 
 from modelway_cli.standalone.documents import Problem
+from modelway_gateway.logs import presentable
 from modelway_operator.kinds import Raw
 
 SAME_SECONDS: Final = 60.0
@@ -63,7 +64,7 @@ class ConsoleHandler(logging.Handler):
         if record.exc_info and record.exc_info[0] is not None:
             fields["error"] = record.exc_info[0].__name__
         named = "".join(f" {name}={value}" for name, value in fields.items())
-        line = f"{record.levelname.capitalize():<7}  {record.getMessage()}{named}"
+        line = f"{record.levelname.capitalize():<7}  {presentable(record)}{named}"
         now = self._clock()
         self._said = {said: at for said, at in self._said.items() if now - at < SAME_SECONDS}
         if line not in self._said:

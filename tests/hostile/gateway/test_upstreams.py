@@ -21,13 +21,14 @@ from tests.integration.gateway.serving.scenes import (
     chunk,
     completion,
 )
+from tests.support.canary import PROMPT
 from tests.support.gateway import KEY, Harness, a_backend, a_base, a_model, gateway_harness
 from tests.support.upstreams import OK, SSE_HEAD, Peer, RawUpstream, chunked, raw_upstream
 from tests.support.waiting import eventually
 
 METADATA = "http://169.254.169.254/latest/meta-data/"
 QUICK = Timeouts(connect=2.0, first_token=0.4, idle=0.4, total=1.2)
-WHOLE = {"model": "llama", "messages": [{"role": "user", "content": "hi"}]}
+WHOLE = {"model": "llama", "messages": [{"role": "user", "content": PROMPT}]}
 STREAM = asking_for_a_stream()
 
 

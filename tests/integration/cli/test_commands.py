@@ -16,6 +16,8 @@ from modelway_cli.simulator.behaviour import Behaviour, ErrorMode
 from modelway_cli.simulator.server import SimulatedLLM
 
 from tests.integration.cli.conditions import until
+from tests.support.canary import PROMPT
+from tests.support.search import overhearing
 
 
 @asynccontextmanager
@@ -27,12 +29,13 @@ async def modelway(*arguments: str, **variables: str) -> AsyncIterator[asyncio.s
         stderr=asyncio.subprocess.PIPE,
         env={**os.environ, "COLUMNS": "100", **variables},
     )
-    try:
-        yield process
-    finally:
-        if process.returncode is None:
-            process.kill()
-        await process.communicate()
+    async with overhearing(process, f"modelway {arguments[0]}"):
+        try:
+            yield process
+        finally:
+            if process.returncode is None:
+                process.kill()
+            await process.communicate()
 
 
 async def run(*arguments: str, **variables: str) -> tuple[int | None, str, str]:
@@ -60,7 +63,7 @@ async def test_the_simulator_prints_its_address_and_ends_cleanly(number: signal.
         url = await address_of(process)
         async with session.get(f"{url}/models") as answer:
             models = [model["id"] for model in (await answer.json())["data"]]
-        body = {"model": "a", "messages": [{"role": "user", "content": "x"}]}
+        body = {"model": "a", "messages": [{"role": "user", "content": PROMPT}]}
         hanging = asyncio.create_task(session.post(f"{url}/chat/completions", json=body))
         stats = url.removesuffix("/v1") + "/stats"
         received = 0

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.canary import PROMPT_CANARY, WRITTEN
+
 KEYS = ["id", "task", "task_p", "domain", "domain_p", "difficulty", "language", "tokens"]
-CANARY = "canary-7f3e91"
 
 
 def modelway(*arguments: str, said: bytes = b"") -> tuple[int, str, str]:
@@ -20,6 +21,7 @@ def modelway(*arguments: str, said: bytes = b"") -> tuple[int, str, str]:
         check=False,
         env={**os.environ, "COLUMNS": "100"},
     )
+    WRITTEN.search(f"modelway {arguments[0]}", done.stdout + done.stderr)
     return done.returncode, done.stdout.decode(), done.stderr.decode()
 
 
@@ -85,11 +87,11 @@ def test_what_cannot_be_read_is_said_by_its_place_and_never_repeated(
     arguments: list[str], said: str, message: str
 ) -> None:
     """The line and the field are named; the text is not in the error."""
-    status, out, err = modelway("analyze", *arguments, said=said.replace("%s", CANARY).encode())
+    status, out, err = modelway("analyze", *arguments, said=said.replace("%s", PROMPT_CANARY).encode())
 
     assert 2 == status
     assert f"modelway: {message}" in err
-    assert CANARY not in out + err
+    assert PROMPT_CANARY not in out + err
 
 
 def test_eval_prompts_prints_the_cards_figures(tmp_path: Path) -> None:
@@ -127,10 +129,10 @@ def test_eval_prompts_prints_the_cards_figures(tmp_path: Path) -> None:
 def test_eval_prompts_says_what_a_folder_lacks(tmp_path: Path) -> None:
     """An empty folder, and a record without its label."""
     empty = modelway("eval-prompts", str(tmp_path))
-    (tmp_path / "task_x.jsonl").write_text(json.dumps({"text": CANARY}) + "\n")
+    (tmp_path / "task_x.jsonl").write_text(json.dumps({"text": PROMPT_CANARY}) + "\n")
     unlabelled = modelway("eval-prompts", str(tmp_path))
 
     assert (1, 2) == (empty[0], unlabelled[0])
     assert "holds no file named task_*.jsonl" in empty[2]
     assert "task_x.jsonl: a record lacks the field 'label'" in unlabelled[2]
-    assert CANARY not in unlabelled[1] + unlabelled[2]
+    assert PROMPT_CANARY not in unlabelled[1] + unlabelled[2]

@@ -8,7 +8,18 @@ import pytest
 from modelway_operator.clients.cluster import Cluster, read_connection
 from modelway_operator.settings import Settings, load_settings
 
-from tests.support.apiserver import ApiServer, Kube, running_apiserver
+from tests.support.apiserver import ApiServer, Kube, request, running_apiserver
+from tests.support.canary import WRITTEN
+
+MODELWAY = "/apis/modelway.dev/v1alpha1"
+WHERE_PEOPLE_LOOK = (
+    f"{MODELWAY}/llmmodels",
+    f"{MODELWAY}/routingpolicies",
+    "/apis/events.k8s.io/v1/events",
+    "/apis/coordination.k8s.io/v1/leases",
+    "/api/v1/configmaps",
+    "/api/v1/secrets",
+)
 
 
 @pytest.fixture(scope="session")
@@ -16,6 +27,8 @@ def apiserver() -> Iterator[ApiServer]:
     """Started once: it takes some seconds."""
     with running_apiserver() as server:
         yield server
+        for path in WHERE_PEOPLE_LOOK:
+            WRITTEN.search(f"objects at {path}", request(server, path))
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ Gateways listen on an address that is not loopback, since EndpointSlices refuse 
 import asyncio
 import base64
 import contextlib
+import gzip
 import json
 import os
 import signal
@@ -18,10 +19,13 @@ from typing import Any, Self
 import aiohttp
 from aiohttp import web
 
+from modelway_contract.names import BUNDLE_KEY
 from modelway_gateway.server import Gateway, running_gateway
 
 from tests.integration.operator.rbac import WATCHED_RULES, own_rules
 from tests.support.apiserver import OPERATOR_TOKEN, OPERATOR_USER, ApiServer, Kube, outside_address
+from tests.support.canary import PROMPT, WRITTEN
+from tests.support.gateway import search_gateway
 from tests.support.gateway import settings as gateway_settings
 from tests.support.ports import free_ports
 from tests.support.waiting import eventually
@@ -96,6 +100,11 @@ class Installation:
         for operator in self.operators:
             if operator.process.returncode is None:
                 await operator.end(signal.SIGKILL)
+            WRITTEN.search(f"log of {operator.log.stem}", operator.log.read_bytes())
+        for gateway in self.gateways:
+            search_gateway(gateway)
+        if BUNDLE_KEY in (bundle := await self.secret("modelway-config")):
+            WRITTEN.search("bundle", gzip.decompress(bundle[BUNDLE_KEY]))
         await self._stack.aclose()
 
     # What a user does
@@ -129,7 +138,7 @@ class Installation:
 
     async def chat(self, model: str, gateway: int = 0, key: str = CLIENT_KEY) -> tuple[int, str]:
         """One request through a gateway."""
-        body = {"model": model, "messages": [{"role": "user", "content": "canary-prompt"}]}
+        body = {"model": model, "messages": [{"role": "user", "content": PROMPT}]}
         headers = {"Authorization": f"Bearer {key}"}
         url = f"{self.gateways[gateway].client_url}/v1/chat/completions"
         async with aiohttp.ClientSession() as session, session.post(url, json=body, headers=headers) as answer:
@@ -250,6 +259,7 @@ class Installation:
     async def _start_upstream(self) -> None:
         async def chat(request: web.Request) -> web.Response:
             self.upstream_keys.append(request.headers.get("Authorization", ""))
+            WRITTEN.arrived(await request.read())
             asked = await request.json()
             message = {"role": "assistant", "content": f"hello from {asked['model']}"}
             choice = {"index": 0, "message": message, "finish_reason": "stop"}

@@ -7,6 +7,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+from tests.support.search import overhearing
+
 
 @dataclass(frozen=True, slots=True)
 class Ended:
@@ -26,12 +28,13 @@ async def modelway(*arguments: str, **variables: str) -> AsyncIterator[asyncio.s
         stderr=asyncio.subprocess.PIPE,
         env={**os.environ, "COLUMNS": "100", "PYTHONUNBUFFERED": "1", **variables},
     )
-    try:
-        yield process
-    finally:
-        if process.returncode is None:
-            process.kill()
-        await process.communicate()
+    async with overhearing(process, f"modelway {arguments[0]}"):
+        try:
+            yield process
+        finally:
+            if process.returncode is None:
+                process.kill()
+            await process.communicate()
 
 
 async def run(*arguments: str, **variables: str) -> Ended:

@@ -13,6 +13,8 @@ from modelway_cli.standalone.listing import chosen
 from modelway_cli.standalone.state import Running, read_objects, read_running
 
 from tests.integration.standalone.commands import modelway
+from tests.support.canary import PROMPT
+from tests.support.search import search_folder
 
 ALL_REQUESTS = """
 apiVersion: modelway.dev/v1alpha1
@@ -100,7 +102,10 @@ async def served(folder: Path, *options: str, services: dict[str, SimulatedLLM] 
         while (running := read_running(folder / ".modelway")) is None or running.pid != process.pid:
             assert process.returncode is None, (await process.communicate())[1].decode()
             await asyncio.sleep(0.05)
-        yield Served(process, folder, running)
+        try:
+            yield Served(process, folder, running)
+        finally:
+            search_folder(folder)
 
 
 async def comes_to_know(url: str, *, model: str, key: str) -> None:
@@ -112,7 +117,7 @@ async def comes_to_know(url: str, *, model: str, key: str) -> None:
 async def ask(url: str, *, model: str = "chat", key: str | None = None) -> tuple[int, str | None]:
     """One request: its status, and the model that answered."""
     headers = {} if key is None else {"Authorization": f"Bearer {key}"}
-    body = {"model": model, "messages": [{"role": "user", "content": "x"}]}
+    body = {"model": model, "messages": [{"role": "user", "content": PROMPT}]}
     async with (
         aiohttp.ClientSession() as session,
         session.post(f"{url}/chat/completions", json=body, headers=headers) as answer,

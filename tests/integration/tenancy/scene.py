@@ -29,6 +29,7 @@ from tests.support.builders import (
     a_secret,
     a_target,
 )
+from tests.support.canary import PROMPT, WRITTEN
 from tests.support.gateway import Harness, gateway_harness
 from tests.support.turns import World
 from tests.support.upstreams import Authority, an_authority
@@ -54,6 +55,7 @@ class Upstream:
 
     async def answer(self, request: web.Request) -> web.Response:
         """One completion, or a failure where the place is one that fails."""
+        WRITTEN.arrived(await request.read())
         owner, fate = request.match_info["owner"], request.match_info["fate"]
         if fate == "fails":
             return web.json_response({"error": {"message": "down"}}, status=500)
@@ -74,7 +76,7 @@ class Scene:
     async def ask(self, viewer: str, name: str, **headers: str) -> tuple[int, str | None, Any]:
         """A request with the viewer's key: status, whose model served it, and the body."""
         self.upstream.calls.clear()
-        body = {"model": name, "messages": [{"role": "user", "content": "hi"}]}
+        body = {"model": name, "messages": [{"role": "user", "content": PROMPT}]}
         async with self.harness.chat(body, Authorization=f"Bearer {key_of(viewer)}", **headers) as answer:
             said = await answer.json()
             return answer.status, self.upstream.calls[-1][0] if self.upstream.calls else None, said

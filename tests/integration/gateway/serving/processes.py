@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import aiohttp
 
 from tests.support.gateway import TOKEN
+from tests.support.search import overhearing
 
 
 @asynccontextmanager
@@ -20,12 +21,13 @@ async def process(*arguments: str, **environment: str) -> AsyncIterator[asyncio.
         sys.executable, "-m", "modelway_gateway", *arguments,
         stderr=asyncio.subprocess.PIPE, env={"PATH": "/usr/bin", **environment},
     )  # fmt: skip
-    try:
-        yield started
-    finally:
-        if started.returncode is None:
-            started.kill()
-        await started.communicate()
+    async with overhearing(started, "a gateway"):
+        try:
+            yield started
+        finally:
+            if started.returncode is None:
+                started.kill()
+            await started.communicate()
 
 
 async def event(started: asyncio.subprocess.Process, name: str) -> dict[str, object]:

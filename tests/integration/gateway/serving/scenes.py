@@ -10,6 +10,7 @@ from typing import Any
 
 from modelway_contract.config import Policy
 
+from tests.support.canary import PROMPT
 from tests.support.gateway import Harness, a_backend, a_base, a_model, a_policy, a_rule, a_target, gateway_harness
 from tests.support.upstreams import SSE_HEAD, RawUpstream, Script, answering, chunked, raw_upstream
 
@@ -58,7 +59,7 @@ async def one_upstream(
 
 def asking_for_a_stream(model: str = "llama") -> dict[str, Any]:
     """The body of a request for a stream."""
-    return {"model": model, "stream": True, "messages": [{"role": "user", "content": "hi"}]}
+    return {"model": model, "stream": True, "messages": [{"role": "user", "content": PROMPT}]}
 
 
 def events_of(text: bytes) -> list[Any]:

@@ -25,6 +25,7 @@ from tests.integration.gateway.serving.scenes import (
     events_of,
     streaming,
 )
+from tests.support.canary import PROMPT
 from tests.support.gateway import (
     KEY,
     Harness,
@@ -53,7 +54,7 @@ from tests.support.waiting import eventually
 GOOD = answering(answer(200, completion()))
 BAD = answering(answer(503, b"", "Retry-After: 60"))
 FALLBACK = Fallback(models=("team/spare@v1",))
-QUESTION = {"model": "chat", "messages": [{"role": "user", "content": "hi"}]}
+QUESTION = {"model": "chat", "messages": [{"role": "user", "content": PROMPT}]}
 
 
 @asynccontextmanager
@@ -338,7 +339,7 @@ async def ask_by_sdk(harness: Harness) -> None:
     """One call with the official SDK's own retries on; it fails."""
     async with openai.AsyncOpenAI(api_key=KEY, base_url=f"{harness.gateway.client_url}/v1") as sdk:
         with pytest.raises(openai.APIStatusError):
-            await sdk.chat.completions.create(model="chat", messages=[{"role": "user", "content": "hi"}])
+            await sdk.chat.completions.create(model="chat", messages=[{"role": "user", "content": PROMPT}])
 
 
 @pytest.mark.parametrize("status", [500, 503, 429])

@@ -10,13 +10,14 @@ import pytest
 
 from tests.integration.gateway.client.raw import Answer, RawClient
 from tests.integration.gateway.serving.scenes import answer, completion, one_upstream
+from tests.support.canary import PROMPT
 from tests.support.gateway import KEY, Harness
 from tests.support.upstreams import answering
 
 CANARY = "canary-7c1e"
 AUTHORIZED = f"Authorization: Bearer {KEY}\r\n"
 JSON_TYPE = "Content-Type: application/json\r\n"
-GOOD = b'{"model":"llama","messages":[{"role":"user","content":"hi"}]}'
+GOOD = b'{"model":"llama","messages":[{"role":"user","content":"%b"}]}' % PROMPT.encode()
 
 
 async def ask_raw(harness: Harness, data: bytes) -> Answer:

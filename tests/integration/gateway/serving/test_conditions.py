@@ -17,6 +17,7 @@ from modelway_contract.config import (
 from modelway_contract.signals import KeywordsSignal, RegexSignal, Signal
 
 from tests.integration.gateway.serving.scenes import answer, completion
+from tests.support.canary import PROMPT
 from tests.support.gateway import (
     Harness,
     a_base,
@@ -44,7 +45,7 @@ async def two_rules(when: When, *signals: Signal, **client: Any) -> AsyncIterato
             yield harness, upstream
 
 
-async def rule_of(harness: Harness, text: str = "hi", **headers: str) -> str:
+async def rule_of(harness: Harness, text: str = PROMPT, **headers: str) -> str:
     question = {"model": "chat", "messages": [{"role": "user", "content": text}]}
     async with harness.chat(question, **headers) as got:
         assert got.status == 200
@@ -69,7 +70,7 @@ async def test_b55_only_a_trusted_client_chooses_its_priority() -> None:
 async def test_a_priority_that_is_none_is_refused(model: str) -> None:
     """400, with the header's name and what it may say; the value itself is not repeated."""
     async with two_rules(BATCHES, chooses_priority=True) as (harness, upstream):
-        question = {"model": model, "messages": [{"role": "user", "content": "hi"}]}
+        question = {"model": model, "messages": [{"role": "user", "content": PROMPT}]}
         async with harness.chat(question, **{"x-priority": "urgent!"}) as got:
             error = (await got.json())["error"]
 

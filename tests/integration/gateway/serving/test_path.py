@@ -24,6 +24,7 @@ import pytest
 from modelway_gateway.chat import Chat
 from modelway_gateway.client.call import Call
 
+from tests.support.canary import PROMPT
 from tests.support.gateway import KEY, a_base, a_model, a_policy, a_rule, a_target, gateway_harness
 
 FORBIDDEN: dict[str, tuple[str, str]] = {
@@ -127,7 +128,7 @@ def upstream() -> Iterator[int]:
 async def calls_of(requests: int, *, stream: bool) -> Watch:
     """Send requests on warm connections, and watch."""
     watch = Watch()
-    body = json.dumps({"model": "chat", "messages": [{"role": "user", "content": "hi"}], "stream": stream})
+    body = json.dumps({"model": "chat", "messages": [{"role": "user", "content": PROMPT}], "stream": stream})
     body = body.replace(": true", ":true")
 
     with upstream() as port:

@@ -20,6 +20,7 @@ from modelway_gateway.snapshots import LAST_GOOD_NAME
 
 from tests.integration.gateway.serving.processes import LOOPBACK, Running, event, listening, process
 from tests.integration.gateway.serving.scenes import DONE, END, answer, asking_for_a_stream, chunk, completion
+from tests.support.canary import PROMPT
 from tests.support.gateway import (
     KEY,
     TOKEN,
@@ -35,7 +36,7 @@ from tests.support.gateway import (
 from tests.support.upstreams import SSE_HEAD, Peer, answering, chunked, raw_upstream
 
 AUTHORIZED = {"Authorization": f"Bearer {KEY}"}
-WHOLE = {"model": "chat", "messages": [{"role": "user", "content": "hi"}]}
+WHOLE = {"model": "chat", "messages": [{"role": "user", "content": PROMPT}]}
 STREAM = asking_for_a_stream("chat")
 BOOT_SECONDS = 2.0
 """What the process may take from its start, its CPU time counted: other work on this machine is not its own."""

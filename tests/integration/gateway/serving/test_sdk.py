@@ -12,6 +12,7 @@ import pytest
 from modelway_cli.simulator.behaviour import ErrorMode
 from modelway_cli.simulator.server import SimulatedLLM
 
+from tests.support.canary import PROMPT
 from tests.support.gateway import (
     KEY,
     USE_KEY,
@@ -26,7 +27,7 @@ from tests.support.gateway import (
     gateway_harness,
 )
 
-MESSAGES: list[Any] = [{"role": "user", "content": "Say something."}]
+MESSAGES: list[Any] = [{"role": "user", "content": PROMPT}]
 LLM_KEY = "sk-llm"
 
 

@@ -11,11 +11,11 @@ import pytest
 from modelway_gateway.logs import JsonFormatter
 
 from tests.integration.gateway.serving.scenes import answer, asking_for_a_stream, chunk, one_upstream
+from tests.support.canary import PROMPT
 from tests.support.gateway import KEY, TOKEN, USE_KEY, a_backend, a_base, a_model, a_push, credentials
 from tests.support.upstreams import SSE_HEAD, Peer, chunked
 
 UPSTREAM_KEY = "sk-canary-upstream-key-31415"
-PROMPT = "canary-prompt-27182"
 
 
 async def test_p25_no_key_and_no_prompt_leaves_this_process_but_to_the_upstream(

@@ -13,6 +13,7 @@ from modelway_cli.simulator.server import SimulatedLLM
 from modelway_contract.config import Timeouts
 
 from tests.integration.gateway.serving.scenes import answer, asking_for_a_stream, completion, one_upstream
+from tests.support.canary import PROMPT
 from tests.support.gateway import USE_KEY, a_backend, a_base, a_model, credentials, gateway_harness
 from tests.support.upstreams import OK, answering, answering_once, answering_then_waiting
 
@@ -107,7 +108,7 @@ async def test_a_whole_answer_may_take_longer_than_a_first_token() -> None:
     async with SimulatedLLM(Behaviour(ttft_ms=600)) as llm:
         port = urlsplit(llm.base_url).port
         base = a_base(a_model(backends=(a_backend(port=port, timeouts=limits),)))
-        question = {"model": "llama", "messages": [{"role": "user", "content": "Hi"}]}
+        question = {"model": "llama", "messages": [{"role": "user", "content": PROMPT}]}
         async with gateway_harness(base) as harness, harness.chat(question) as got:
             assert got.status == 200
 

@@ -39,7 +39,9 @@ def test_a_log_line_is_said_with_its_fields_and_not_again_at_once() -> None:
     console, out = a_console()
     now = 0.0
     handler = ConsoleHandler(console, clock=lambda: now)
-    record = logging.makeLogRecord({"levelname": "WARNING", "msg": "a write failed", "what": "status"})
+    record = logging.makeLogRecord(
+        {"name": "modelway_operator.apply", "levelname": "WARNING", "msg": "a write failed", "what": "status"}
+    )
     record.modelway_fields = {"code": 7}
     handler.handle(record)
     handler.handle(record)
