@@ -1,8 +1,8 @@
 """Structured logs: one JSON object a line, on standard error; crashes too.
 
 The rule: never a line per request (but at DEBUG one per decision), and never a value that a client, an upstream or a
-Secret supplied. Of an exception only type and place are said, since its text may quote what it failed on; of a library's
-message only what is written in the library itself.
+Secret supplied. Of an exception only type and place are said, since its text may quote what it failed on; of what a
+library says only what is written in the library itself.
 """
 
 from __future__ import annotations

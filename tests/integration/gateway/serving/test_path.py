@@ -156,8 +156,11 @@ async def calls_of(requests: int, *, stream: bool) -> Watch:
 
 
 @pytest.mark.parametrize("stream", [False, True])
-async def test_a_request_calls_nothing_that_is_too_slow_for_its_path(stream: bool) -> None:
-    """No task, no time-out of asyncio, no json, no log, no uuid, no name resolution, no pydantic."""
+async def test_a_request_calls_nothing_that_is_too_slow_for_its_path(
+    stream: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """No task, no time-out of asyncio, no json, no log (but at DEBUG), no uuid, no name resolution, no pydantic."""
+    caplog.set_level(logging.INFO, "modelway_gateway")
     watch = await calls_of(20, stream=stream)
 
     assert watch.calls > 20 * 50
