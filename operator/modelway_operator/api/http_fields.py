@@ -144,8 +144,9 @@ _PORT = r"([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2]
 _WITHOUT_USER = "^https?://[^/@]*(/|$)"
 _WITH_HOST = f"^https?://{_HOST}(:{_PORT})?([^A-Za-z0-9.:-]|$)"
 
+_ODD_CHARACTERS = r"[^!-~]|[\\#?]"
 _NO_ODD_CHARACTERS = not_holding(
-    r"[^!-~]|[\\#?]",
+    _ODD_CHARACTERS,
     "must be printable ASCII without spaces, line ends, '\\', '#' and '?'; query parameters belong under query",
 )
 _NO_DOTS = not_holding(
@@ -160,15 +161,34 @@ _HOST_AND_PORT = Rule(
     holds=lambda url: re.search(_WITHOUT_USER, url) is None or re.search(_WITH_HOST, url) is not None,
 )
 
+_SCHEME = beginning_with("must begin with http:// or https://", "http://", "https://")
+_USER = "^[a-z]+://[^/]*@"
+
 URL_RULES = (
-    beginning_with("must begin with http:// or https://", "http://", "https://"),
-    not_holding("^[a-z]+://[^/]*@", f"must not hold a user or password: {_KEY_REMEDY}"),
+    _SCHEME,
+    not_holding(_USER, f"must not hold a user or password: {_KEY_REMEDY}"),
     _NO_ODD_CHARACTERS,
     _NO_DOTS,
     _HOST_AND_PORT,
     NO_KEY,
 )
 """What holds for the base URL of a backend; judged on the backend, since a URL may hold a password."""
+
+_NO_LOGIN = "a classifier is asked without a login; let the gateways reach it by the network"
+
+CLASSIFIER_URL_RULES = (
+    _SCHEME,
+    not_holding(_USER, f"must not hold a user or password: {_NO_LOGIN}"),
+    not_holding(
+        _ODD_CHARACTERS,
+        "must be printable ASCII without spaces, line ends, '\\', '#' and '?'; host and path alone say which"
+        " classifier is meant",
+    ),
+    _NO_DOTS,
+    _HOST_AND_PORT,
+    not_holding(_KEY, f"must not hold an API key: {_NO_LOGIN}"),
+)
+"""What holds for the URL of a classifier; judged on the classifier, since a URL may hold a password."""
 
 BackendURL = Annotated[str, Field(min_length=1, max_length=1024)]
 """The base URL of a backend."""

@@ -54,7 +54,7 @@ class DecimalText(str):
         return core_schema.no_info_after_validator_function(cls, core_schema.str_schema(max_length=20))
 
 
-def duration_between(shortest: str, longest: str) -> Rule:
+def duration_between(shortest: str, longest: str, *, such_as: str = "30s, 2m or 1h30m") -> Rule:
     """The field is a duration, and within these bounds."""
     low, high = Duration(shortest).seconds, Duration(longest).seconds
 
@@ -67,7 +67,7 @@ def duration_between(shortest: str, longest: str) -> Rule:
     return Rule(
         cel=f"self != '' && self.matches({cel_text(f'^{_DURATION}$')})"
         f" && duration(self) >= duration('{shortest}') && duration(self) <= duration('{longest}')",
-        message=f"must be a duration from {shortest} to {longest}, such as 30s, 2m or 1h30m",
+        message=f"must be a duration from {shortest} to {longest}, such as {such_as}",
         holds=holds,
         raw=True,
     )

@@ -213,6 +213,19 @@ class ListSet:
         return schema
 
 
+@dataclass(frozen=True, slots=True)
+class OneOf:
+    """A text out of a closed set that is a table instead of an enum."""
+
+    values: tuple[str, ...]
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.chain_schema([handler(source), core_schema.literal_schema(list(self.values))])
+
+    def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        return {**handler(core), "enum": list(self.values)}
+
+
 MAX_WEIGHT = 1_000_000
 
 

@@ -13,6 +13,17 @@ from pydantic import Field, StrictBool, StrictInt
 from modelway_contract.names import REGEX_MEMORY_BYTES
 from modelway_operator.api.base import ApiObject
 from modelway_operator.api.names import EntryName
+from modelway_operator.api.prompt_signals import (
+    MAX_EXAMPLES_SIGNALS,
+    Classifier,
+    Difficulty,
+    DomainLabels,
+    Examples,
+    LanguageLabels,
+    OutputLengthLabels,
+    PersonalData,
+    TaskLabels,
+)
 from modelway_operator.api.rules import ListMap, ListSet, Rule, at_least_one_of, exactly_one_of, matching
 
 MAX_TOKENS = 100_000_000
@@ -90,10 +101,41 @@ class InputTokens(ApiObject):
     """The most tokens."""
 
 
-class Signal(ApiObject):
-    """A named fact about a prompt; exactly one of keywords, regex and inputTokens."""
+Asked = (
+    Keywords
+    | Pattern
+    | InputTokens
+    | TaskLabels
+    | DomainLabels
+    | LanguageLabels
+    | OutputLengthLabels
+    | Difficulty
+    | Examples
+    | PersonalData
+    | Classifier
+)
+"""What one signal asks of a prompt."""
 
-    RULES: ClassVar[tuple[Rule, ...]] = (exactly_one_of("keywords", "regex", "input_tokens"),)
+KINDS = (
+    "keywords",
+    "regex",
+    "input_tokens",
+    "task",
+    "domain",
+    "language",
+    "output_length",
+    "difficulty",
+    "examples",
+    "pii",
+    "classifier",
+)
+"""The fields of a signal that say what it asks."""
+
+
+class Signal(ApiObject):
+    """A named fact about a prompt; exactly one kind of it."""
+
+    RULES: ClassVar[tuple[Rule, ...]] = (exactly_one_of(*KINDS),)
 
     name: EntryName
     """The name by which rules read it."""
@@ -103,6 +145,35 @@ class Signal(ApiObject):
     """Whether this pattern, in the syntax of RE2, is found in the prompt."""
     input_tokens: InputTokens | None = None
     """Whether the prompt is as long as this."""
+    task: TaskLabels | None = None
+    """What the user's last message asks for."""
+    domain: DomainLabels | None = None
+    """What it is about."""
+    language: LanguageLabels | None = None
+    """In which language it is written."""
+    output_length: OutputLengthLabels | None = None
+    """How long its answer will be."""
+    difficulty: Difficulty | None = None
+    """Whether it is hard for a cheap model."""
+    examples: Examples | None = None
+    """Whether it is like these phrases, rather than like those of the policy's other signals of this kind."""
+    pii: PersonalData | None = None
+    """Whether the prompt holds personal data."""
+    classifier: Classifier | None = None
+    """What a classifier of your own says of the user's last message."""
+
+    @property
+    def asked(self) -> Asked:
+        """The one thing that is given."""
+        given: Asked = next(value for kind in KINDS if (value := getattr(self, kind)) is not None)
+        return given
 
 
-Signals = Annotated[tuple[Signal, ...], Field(max_length=32), ListMap("name")]
+FEW_EXAMPLES = Rule(
+    cel=f"self.filter(s, has(s.examples)).size() <= {MAX_EXAMPLES_SIGNALS}",
+    message=f"at most {MAX_EXAMPLES_SIGNALS} of a policy's signals may be examples, since each phrase is compared with"
+    " all others: join some of them, or use other kinds",
+    holds=lambda signals: sum(signal.examples is not None for signal in signals) <= MAX_EXAMPLES_SIGNALS,
+)
+
+Signals = Annotated[tuple[Signal, ...], Field(max_length=32), ListMap("name"), FEW_EXAMPLES]

@@ -14,7 +14,6 @@ from modelway_operator.api.routingpolicy import PolicyRule, RoutingPolicy, RuleS
 from modelway_operator.core.arms import Arms
 from modelway_operator.core.compile.conditions import (
     compile_require,
-    compile_signals,
     compile_sticky,
     compile_when,
     unused_signals,
@@ -22,6 +21,7 @@ from modelway_operator.core.compile.conditions import (
 from modelway_operator.core.compile.fallbacks import CompiledFallback, compile_fallback
 from modelway_operator.core.compile.models import CompiledModel, absent_model
 from modelway_operator.core.compile.policies import PolicyEntry, unreachable_rules
+from modelway_operator.core.compile.signals import compile_signals
 from modelway_operator.core.findings import Area, Event, Finding, Severity
 from modelway_operator.core.plan import SecretWrite
 from modelway_operator.core.remembered import TargetMemory, remembered_write

@@ -1,4 +1,4 @@
-"""Signals, `when`, `require` and sticky keys as the gateways get them.
+"""`when`, `require` and sticky keys as the gateways get them.
 
 Rule: names of headers are lower case from here on, and what a rule says twice is still said.
 """
@@ -6,16 +6,9 @@ Rule: names of headers are lower case from here on, and what a rule says twice i
 from collections.abc import Iterable
 
 from modelway_contract import config
-from modelway_contract import signals as wire
 from modelway_operator.api.matching import Clause, ClientMatch, Fact, HeaderMatch, When
 from modelway_operator.api.routingpolicy import PolicyRule, RoutingPolicySpec, StickyType
 from modelway_operator.api.routingpolicy import Require as RequireSpec
-from modelway_operator.api.signals import InputTokens, Signal
-
-
-def compile_signals(signals: Iterable[Signal]) -> tuple[wire.Signal, ...]:
-    """The facts about a prompt that the policy's rules may read."""
-    return tuple(_signal(signal) for signal in signals)
 
 
 def unused_signals(spec: RoutingPolicySpec) -> tuple[str, ...]:
@@ -86,13 +79,3 @@ def _client(match: ClientMatch) -> config.ClientCondition:
     return config.ClientCondition(
         names=tuple(match.names or ()), groups=tuple(match.groups or ()), tiers=tuple(match.tiers or ())
     )
-
-
-def _signal(signal: Signal) -> wire.Signal:
-    if signal.keywords is not None:
-        words = signal.keywords
-        return wire.KeywordsSignal(name=signal.name, any=tuple(words.any), whole_words=words.whole_words)
-    if signal.regex is not None:
-        return wire.RegexSignal(name=signal.name, pattern=signal.regex)
-    bounds = signal.input_tokens or InputTokens(at_least=1)
-    return wire.InputTokensSignal(name=signal.name, at_least=bounds.at_least, at_most=bounds.at_most)

@@ -11,7 +11,24 @@ from modelway_contract.config import (
     SignalCondition,
     When,
 )
-from modelway_contract.signals import InputTokensSignal, KeywordsSignal, RegexSignal
+from modelway_contract.prompt_labels import Domain, ExpectedOutput, Pii, Task
+from modelway_contract.signals import (
+    ClassifierSignal,
+    DifficultySignal,
+    DomainSignal,
+    ExamplesSignal,
+    FailureMode,
+    InputTokensSignal,
+    KeywordsSignal,
+    LanguageSignal,
+    OutputLengthSignal,
+    PiiSignal,
+    RegexSignal,
+    Signal,
+    TaskSignal,
+)
+from modelway_operator.api.parsing import parse_routingpolicy
+from modelway_operator.api.prompt_signals import PersonalDataKind
 from modelway_operator.api.signals import pattern_problem
 
 from tests.support.builders import a_model, a_policy, a_rule
@@ -57,6 +74,97 @@ def test_signals_and_priorities_as_the_gateways_get_them() -> None:
         all=(SignalCondition(name="ticket"), When(any=(SignalCondition(name="greeting"), batch))),
         none=(SignalCondition(name="long"), interactive),
     )
+
+
+PHRASES = ("give it back", "my money back", "a refund, please", "return the shoes", "send me a label")
+URL = "http://classifier.tools.svc:8000/classify"
+MEANINGS: list[tuple[dict[str, Any], Signal]] = [
+    (
+        {"name": "s", "task": {"in": ["writing", "rag_qa"]}},
+        TaskSignal(name="s", any_of=(Task.WRITING, Task.RAG_QA), min_confidence=0.5),
+    ),
+    (
+        {"name": "s", "domain": {"in": ["law"], "minConfidence": "0.65"}},
+        DomainSignal(name="s", any_of=(Domain.LAW,), min_confidence=0.65),
+    ),
+    (
+        {"name": "s", "language": {"in": ["de", "lb"], "minConfidence": "1"}},
+        LanguageSignal(name="s", any_of=("de", "lb"), min_confidence=1.0),
+    ),
+    (
+        {"name": "s", "outputLength": {"in": ["long"]}},
+        OutputLengthSignal(name="s", any_of=(ExpectedOutput.LONG,)),
+    ),
+    ({"name": "s", "difficulty": {"atLeast": "0.7"}}, DifficultySignal(name="s", at_least=0.7)),
+    ({"name": "s", "difficulty": {"hardest": "0.25"}}, DifficultySignal(name="s", hardest=0.25)),
+    ({"name": "s", "examples": {"phrases": list(PHRASES)}}, ExamplesSignal(name="s", phrases=PHRASES)),
+    (
+        {"name": "s", "examples": {"phrases": list(PHRASES), "threshold": "0.75"}},
+        ExamplesSignal(name="s", phrases=PHRASES, threshold=0.75),
+    ),
+    (
+        {"name": "s", "pii": {"any": [str(kind) for kind in PersonalDataKind]}},
+        PiiSignal(name="s", any_of=(Pii.EMAIL, Pii.PHONE, Pii.IBAN, Pii.CARD, Pii.SSN, Pii.KEY, Pii.IP)),
+    ),
+    (
+        {"name": "s", "classifier": {"url": URL, "in": ["toxic"]}},
+        ClassifierSignal(
+            name="s",
+            url=URL,
+            any_of=("toxic",),
+            min_confidence=0.5,
+            deadline_seconds=0.3,
+            cache_seconds=600.0,
+            failure_mode=FailureMode.NO_MATCH,
+        ),
+    ),
+    (
+        {
+            "name": "s",
+            "classifier": {
+                "url": URL,
+                "in": ["toxic", "rude"],
+                "minConfidence": "0.9",
+                "deadline": "1s50ms",
+                "cache": "0s",
+                "failureMode": "Refuse",
+            },
+        },
+        ClassifierSignal(
+            name="s",
+            url=URL,
+            any_of=("toxic", "rude"),
+            min_confidence=0.9,
+            deadline_seconds=1.05,
+            cache_seconds=0.0,
+            failure_mode=FailureMode.REFUSE,
+        ),
+    ),
+]
+
+
+@pytest.mark.parametrize(("given", "expected"), MEANINGS)
+def test_signals_that_read_a_meaning_as_the_gateways_get_them(given: dict[str, Any], expected: Signal) -> None:
+    """Each kind, with what was written and with the documented defaults where nothing was."""
+    assert (expected,) == policy_of(a_world([given], {"all": [{"signal": "s"}]})).signals
+
+
+def test_every_kind_of_personal_data_that_can_be_found_can_be_asked_for() -> None:
+    """Each under a name of its own."""
+    ((signal,),) = (policy_of(a_world([given], {"all": [{"signal": "s"}]})).signals for given, _ in MEANINGS[8:9])
+
+    assert isinstance(signal, PiiSignal)
+    assert set(Pii) == set(signal.any_of)
+    assert len(Pii) == len(PersonalDataKind)
+
+
+def test_a_spec_that_is_written_down_is_read_as_the_same() -> None:
+    """What the operator remembers of a policy keeps every kind of signal, `in` included."""
+    written = [{**given, "name": f"s{number}"} for number, (given, _) in enumerate(MEANINGS)]
+    manifest = a_policy(signals=written, rules=[a_rule()])
+    read = parse_routingpolicy(manifest).spec
+
+    assert read == parse_routingpolicy({**manifest, "spec": read.as_manifest()}).spec
 
 
 def test_signals_that_no_rule_reads_are_named_once() -> None:

@@ -2,10 +2,13 @@
 
 from collections.abc import Sequence
 
+import fasttext
 import pytest
 
+from modelway_contract.prompt_labels import LANGUAGES
 from modelway_gateway.core.prompt.analyser import Analyser
-from modelway_gateway.core.prompt.language import Language, identify, is_plain_english
+from modelway_gateway.core.prompt.language import UNKNOWN, Language, identify, is_plain_english
+from modelway_gateway.prompt_model import FILES
 
 from tests.unit.modelway_gateway.core.prompt.languages import PROMPTS
 
@@ -80,3 +83,12 @@ def test_the_identifier_sees_one_short_line() -> None:
 def test_plain_english_needs_its_function_words(words: list[str], share: float, expected: bool) -> None:
     """Known words alone are not enough: Dutch shares some of them."""
     assert expected is is_plain_english(words, share)
+
+
+def test_policies_may_name_the_languages_that_can_be_told_and_no_others() -> None:
+    """The contract's table is what lid.176's own labels come to."""
+    labels, _ = fasttext.load_model(str(FILES / "lid.176.ftz")).predict("hello", k=200, threshold=-1.0)
+    told = {identify("hello", _Says(label.removeprefix("__label__"), 1.0)).code for label in labels}
+
+    assert 176 == len(labels)
+    assert sorted(told - {UNKNOWN}) == list(LANGUAGES)
