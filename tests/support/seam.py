@@ -1,12 +1,15 @@
 """The seam between operator and gateway: what the one pushes, loaded by what the other runs."""
 
 import time
+from functools import cache
 
 from modelway_contract.config import Push
+from modelway_gateway.core.prompt.reader import Reader
 from modelway_gateway.core.runtime import Runtime, build
 from modelway_gateway.core.series import SeriesBook
 from modelway_gateway.core.signals import Senses
 from modelway_gateway.origins import make_origin
+from modelway_gateway.prompt_model import load_analyser
 
 
 def load(push: Push) -> Runtime:
@@ -17,6 +20,11 @@ def load(push: Push) -> Runtime:
         push.base,
         push.credentials,
         make_origin=make_origin,
-        senses=Senses(reader=None, book=SeriesBook(), clock=time.perf_counter),
+        senses=Senses(reader=_reader(), book=SeriesBook(), clock=time.perf_counter),
     )
     return runtime.with_live(push.live.state, revision="sha256:0")
+
+
+@cache
+def _reader() -> Reader:
+    return Reader(load_analyser())
