@@ -1,0 +1,24 @@
+"""The matrix counts what was sent, and its figures follow from that."""
+
+from tests.prompt_routes.corpus import ROUTES, Prompt
+from tests.prompt_routes.matrix import matrix_of
+
+
+def test_figures_and_table_say_how_many_took_their_route_and_which_the_others_took() -> None:
+    """One of four legal prompts went astray, one of the others was refused."""
+    taken = [(Prompt(f"{route}-{number}", route, "…"), route) for route in ROUTES for number in range(3)]
+    taken += [(Prompt("legal-x", "legal", "…"), "hard"), (Prompt("other-x", "other", "…"), "prompt_too_long")]
+
+    matrix = matrix_of(taken)
+
+    assert (18 / 20, 0.75, 1.0) == (matrix.share, matrix.recalls["legal"], matrix.recalls["hard"])
+    assert (("legal-x", "hard"), ("other-x", "prompt_too_long")) == matrix.astray
+    assert [
+        "|  | german | returns | legal | creative | hard | other | prompt_too_long | of | recall |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+        "| **german** | 3 | 0 | 0 | 0 | 0 | 0 | 0 | 3 | 1.00 |",
+        "| **returns** | 0 | 3 | 0 | 0 | 0 | 0 | 0 | 3 | 1.00 |",
+        "| **legal** | 0 | 0 | 3 | 0 | 1 | 0 | 0 | 4 | 0.75 |",
+    ] == matrix.table().splitlines()[:5]
+    assert {"legal-x": "hard", "other-x": "prompt_too_long"} == matrix.as_record()["astray"]
+    assert 20 == matrix.as_record()["prompts"]
