@@ -16,6 +16,10 @@ import yaml
 HERE = Path(__file__).parent
 ROUTES = ("german", "returns", "legal", "creative", "hard", "other")
 """The policy's rules in their order; each leads to a model of the same name."""
+LEAST_SHARE = 0.80
+"""Of all prompts, so many must take their route."""
+LEAST_RECALL = 0.60
+"""Of each route's prompts, so many must take it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,14 +60,14 @@ def policy_manifest() -> dict[str, Any]:
     return manifest
 
 
-def model_manifests(places: Mapping[str, Mapping[str, Any]]) -> tuple[dict[str, Any], ...]:
-    """An LLMModel for each route, whose one backend has these fields: a URL or a Service, and what goes with it."""
+def model_manifests(**backend: Any) -> tuple[dict[str, Any], ...]:
+    """An LLMModel for each route, with one backend that has these fields: a URL or a Service, and more."""
     return tuple(
         {
             "apiVersion": "modelway.dev/v1alpha1",
             "kind": "LLMModel",
             "metadata": {"name": route},
-            "spec": {"backends": [{"name": "main", **places[route]}]},
+            "spec": {"backends": [{"name": "main", **backend}]},
         }
         for route in ROUTES
     )

@@ -36,7 +36,7 @@ def test_no_prompt_is_equal_or_close_to_a_phrase_of_the_policy() -> None:
 def test_policy_asks_in_the_order_of_the_routes_and_each_leads_to_a_model_of_its_name() -> None:
     """So an answer's model says which route its prompt took."""
     rules = policy_manifest()["spec"]["rules"]
-    models = model_manifests({route: {"url": "https://llm.example.com/v1"} for route in ROUTES})
+    models = model_manifests(url="https://llm.example.com/v1")
 
     assert list(ROUTES) == [rule["name"] for rule in rules]
     assert list(ROUTES) == [rule["targets"][0]["modelRef"]["name"] for rule in rules]
