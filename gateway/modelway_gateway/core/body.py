@@ -57,7 +57,8 @@ def read_fields(body: bytes) -> Fields:
     except UnicodeDecodeError:
         raise RequestError(Code.INVALID_JSON, "The body must be UTF-8.") from None
     except msgspec.DecodeError:
-        raise RequestError(Code.INVALID_JSON, "The body is not valid JSON.") from None
+        message = "The body is not valid JSON; check its syntax, and that no escape is half of a surrogate pair."
+        raise RequestError(Code.INVALID_JSON, message) from None
     except RecursionError:
         raise _too_deep() from None
     if _may_be_deep(body) and is_deeper_than(body, MAX_DEPTH):
