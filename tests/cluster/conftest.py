@@ -8,12 +8,15 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from tests.cluster.installation import Installation, install
 from tests.cluster.reach import CANNOT_RUN_HERE, Cluster, folders_of_local_node, localkube
+from tests.cluster.readable import ContainerLogs
+from tests.support.canary import WRITTEN
 
 # `up` may have to build Kubernetes first; a test itself keeps the time-out of pyproject.toml.
 UP_SECONDS = 1500
@@ -58,9 +61,17 @@ def cluster() -> Iterator[Cluster]:
 
 
 @pytest.fixture(scope="session")
-def installation(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Installation:
-    """The one installation that the tests of the product share; `test_uninstall.py`, the last, takes it down."""
-    return install(cluster, tmp_path_factory.mktemp("installation"))
+def installation(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+    """The one installation that the tests of the product share; `test_uninstall.py`, the last, takes it down.
+
+    While it stands, what its containers log is searched for prompts; after it, what the API server was asked to write.
+    """
+    with ExitStack() as overheard:
+        if cluster.pod_logs is not None:
+            overheard.enter_context(ContainerLogs(cluster.pod_logs, WRITTEN.search).overheard())
+        yield install(cluster, tmp_path_factory.mktemp("installation"))
+    if cluster.audit_log is not None:
+        WRITTEN.search("audit log", cluster.audit_log.read_bytes())
 
 
 def local_cluster() -> Iterator[Cluster]:
@@ -77,6 +88,7 @@ def local_cluster() -> Iterator[Cluster]:
         flavour="local",
         kubeconfig=folders["kubeconfig"],
         audit_log=folders["audit log"],
+        pod_logs=folders["pod logs"],
         image="localhost/modelway-base:trixie",
         prometheus_image="localhost/prometheus:test",
         programs=folders["cache"] / "commands",
@@ -101,6 +113,7 @@ def given_cluster(flavour: str) -> Iterator[Cluster]:
             flavour=flavour,
             kubeconfig=kubeconfig,
             audit_log=None,
+            pod_logs=None,
             image=image,
             prometheus_image=os.environ.get("MODELWAY_TEST_PROMETHEUS") or "docker.io/prom/prometheus:v3.5.0",
             programs=None,

@@ -26,6 +26,7 @@ from modelway_cli.traffic.report import Sample, TrafficReport
 from modelway_cli.traffic.run import run_traffic
 
 from tests.cluster.reach import ROOT, Cluster, wait_until
+from tests.support.canary import PROMPT
 
 SYSTEM = "modelway"
 TENANT = "shop"
@@ -120,6 +121,7 @@ class Installation:
             stream_share=stream_share,
             session_count=500,
             api_key=api_key or self.api_key,
+            prompt=PROMPT,
         )
         running = Traffic(plan)
         running.start()

@@ -30,6 +30,8 @@ class Cluster:
     kubeconfig: Path
     audit_log: Path | None
     """The API server's, one JSON event a line; only a node of our own has one that tests can read."""
+    pod_logs: Path | None
+    """The folder with the logs of all containers; only a node of our own has one that tests can read."""
     image: str
     """An image with python3 that the cluster has."""
     prometheus_image: str

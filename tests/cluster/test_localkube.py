@@ -173,6 +173,7 @@ def run_a_pod() -> None:
         flavour="local",
         kubeconfig=folders["kubeconfig"],
         audit_log=None,
+        pod_logs=None,
         image="localhost/modelway-base:trixie",
         prometheus_image="localhost/prometheus:test",
         programs=folders["cache"] / "commands",

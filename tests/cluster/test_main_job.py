@@ -29,9 +29,10 @@ from tests.cluster.installation import (
 )
 from tests.cluster.nightly import NIGHTLY
 from tests.cluster.reach import ROOT, wait_until
+from tests.cluster.readable import everything_readable
 from tests.cluster.sampling import Sampler
 from tests.integration.operator.rbac import WATCHED_RULES, own_rules
-from tests.support.canary import PROMPT
+from tests.support.canary import PROMPT, Canary
 
 pytestmark = pytest.mark.timeout(900 if NIGHTLY else 600)
 
@@ -372,34 +373,19 @@ def raises(call: Any) -> bool:
         return True
 
 
-def everything_readable(installation: Installation) -> dict[str, str]:
-    """What people and programs may read without being allowed to read Secrets, by where it stands."""
-    cluster = installation.cluster
-    found = {
-        "objects": cluster.kubectl("get", "llmm,rpol,events,configmaps,pods", "-A", "-o", "yaml"),
-        "status of the release": cluster.helm("status", "modelway", "-n", SYSTEM),
-    }
-    for pod in cluster.get("pods", "-n", SYSTEM)["items"]:
-        name, address = pod["metadata"]["name"], pod["status"]["podIP"]
-        found[f"log of {name}"] = cluster.kubectl("logs", "-n", SYSTEM, name, "--all-containers")
-        port = 8081 if "operator" in name else 9090
-        found[f"metrics of {name}"] = fetch(f"http://{address}:{port}/metrics")
-    if cluster.audit_log is not None:
-        found["audit log"] = cluster.audit_log.read_text()
-    return found
-
-
 def test_p25_no_key_is_readable_anywhere_but_in_its_secret(installation: Installation) -> None:
     """Logs, metrics, status, Events, dumps and the audit log hold no key; the scanner finds a planted one."""
     canaries = (installation.api_key, "sk-canary-old-4b1d", "sk-canary-new-9f2c")
-    planted = "mw-planted-canary-77aa"
-    installation.cluster.kubectl("annotate", "llmm", "chat-v1", "-n", TENANT, f"planted={planted}")
+    planted = Canary("mw-planted-canary-77aa")
+    installation.cluster.kubectl("annotate", "llmm", "chat-v1", "-n", TENANT, f"planted={planted.word}")
 
     readable = everything_readable(installation)
     installation.cluster.kubectl("annotate", "llmm", "chat-v1", "-n", TENANT, "planted-")
 
-    assert "objects" in [place for place, text in readable.items() if planted in text]
-    assert [] == [(place, key[:12]) for place, text in readable.items() for key in canaries if key in text]
+    assert "objects" in [place for place, text in readable.items() if planted.forms_in(text)]
+    assert [] == [
+        (place, key[:12]) for place, text in readable.items() for key in canaries if Canary(key).forms_in(text)
+    ]
     assert any("metrics of modelway-gateway" in place for place in readable)
 
 

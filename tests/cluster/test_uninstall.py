@@ -8,7 +8,25 @@ from openai import NotFoundError, OpenAI
 
 from tests.cluster.installation import MONITORING, SYSTEM, TENANT, Installation
 from tests.cluster.reach import ROOT, wait_until
-from tests.support.canary import PROMPT
+from tests.cluster.readable import everything_kept, everything_readable
+from tests.support.canary import CANARY, PROMPT, WRITTEN, Canary
+
+
+def test_p25_no_prompt_is_readable_anywhere_after_all_tests(installation: Installation) -> None:
+    """Not in logs, metrics, series, objects, Events, dumps, Secrets, the bundle or the audit log."""
+    planted = Canary("plantedprompt31415")
+    assert sum(installation.received().values()) > 0  # each of these prompts had the canary in it
+    installation.cluster.kubectl("annotate", "llmm", "chat-v1", "-n", TENANT, f"planted={planted.word}")
+
+    written = everything_readable(installation) | everything_kept(installation)
+    installation.cluster.kubectl("annotate", "llmm", "chat-v1", "-n", TENANT, "planted-")
+
+    for place, text in written.items():
+        WRITTEN.search(place, text)
+    assert {"objects"} <= {place for place, text in written.items() if planted.forms_in(text)}
+    assert [] == [(place, CANARY.forms_in(text)) for place, text in written.items() if CANARY.forms_in(text)]
+    for kind in ("log of modelway-gateway", "metrics of modelway-gateway", "bundle ", "GET /config ", "series"):
+        assert any(place.startswith(kind) and text for place, text in written.items()), kind
 
 
 def test_delete_and_uninstall_leave_nothing_hanging(installation: Installation) -> None:

@@ -186,6 +186,7 @@ def describe(layout: Layout) -> str:
         f"{'kubeconfig':24} {layout.kubeconfig}",
         f"{'audit log':24} {layout.audit_log}",
         f"{'logs':24} {layout.logs}",
+        f"{'pod logs':24} {layout.pod_logs}",
         f"{'cache':24} {layout.cache}",
         f"{'kubelet health':24} http://{NODE_ADDRESS}:{KUBELET_HEALTH_PORT}/healthz",
     ]

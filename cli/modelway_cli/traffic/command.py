@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from modelway_cli.errors import CliError, UsageError
-from modelway_cli.traffic.plan import MAX_CONCURRENCY, TrafficPlan
+from modelway_cli.traffic.plan import DEFAULT_PROMPT, MAX_CONCURRENCY, TrafficPlan
 
 if TYPE_CHECKING:
     from modelway_cli.traffic.report import TrafficReport
@@ -70,6 +70,9 @@ def traffic(
     stream_share: Annotated[
         float, typer.Option(help="Share of requests, 0 to 1, that ask for a stream.", rich_help_panel=REQUEST)
     ] = 0.0,
+    prompt: Annotated[
+        str, typer.Option(help="What every request asks; the report does not repeat it.", rich_help_panel=REQUEST)
+    ] = DEFAULT_PROMPT,
     session_count: Annotated[
         int, typer.Option(help="Distinct x-session-id values, used in turn; 0 sends none.", rich_help_panel=REQUEST)
     ] = 0,
@@ -141,6 +144,7 @@ def traffic(
         requests=requests,
         stream_share=stream_share,
         session_count=session_count,
+        prompt=prompt,
         api_key=api_key,
         headers=tuple(map(_parse_header, header or ())),
         timeout_seconds=timeout,

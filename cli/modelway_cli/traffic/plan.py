@@ -17,6 +17,7 @@ MAX_CONCURRENCY: Final = 10_000
 MAX_DURATION_SECONDS: Final = 7 * 24 * 3600.0
 MAX_REQUESTS: Final = 10_000_000
 DEFAULT_DURATION_SECONDS: Final = 10.0
+DEFAULT_PROMPT: Final = "Say in a few words how you are."
 
 _GOLDEN: Final = (math.sqrt(5) - 1) / 2
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -47,6 +48,8 @@ class TrafficPlan:
     """Share of requests that ask for a stream, spread evenly."""
     session_count: int = 0
     """Distinct values of `x-session-id`, used in turn; 0 sends none."""
+    prompt: str = field(default=DEFAULT_PROMPT, repr=False)
+    """What every request asks."""
     api_key: str | None = field(default=None, repr=False)
     headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     timeout_seconds: float = 60.0

@@ -31,7 +31,6 @@ MODEL_HEADER: Final = f"{ANSWER_HEADER_PREFIX}model"
 ATTEMPTS_HEADER: Final = f"{ANSWER_HEADER_PREFIX}attempts"
 TARGET_HEADER: Final = f"{ANSWER_HEADER_PREFIX}target"
 VERSION_HEADER: Final = f"{ANSWER_HEADER_PREFIX}version"
-PROMPT: Final = "Say in a few words how you are."
 
 OnSample = Callable[[Sample], None]
 
@@ -143,7 +142,7 @@ class _Run:
         try:
             async with self._session.post(
                 plan.chat_url,
-                data=_body(plan.model, stream=stream),
+                data=_body(plan, stream=stream),
                 headers=[*self._headers, *([(SESSION_HEADER, session)] if session else [])],
                 allow_redirects=False,
             ) as answer:
@@ -203,8 +202,8 @@ class _Run:
             self._on_sample(sample)
 
 
-def _body(model: str, *, stream: bool) -> bytes:
-    request: dict[str, object] = {"model": model, "messages": [{"role": "user", "content": PROMPT}]}
+def _body(plan: TrafficPlan, *, stream: bool) -> bytes:
+    request: dict[str, object] = {"model": plan.model, "messages": [{"role": "user", "content": plan.prompt}]}
     return msgspec.json.encode(request | {"stream": True} if stream else request)
 
 

@@ -18,6 +18,7 @@ from modelway_cli.simulator.server import SimulatedLLM
 from tests.integration.cli.conditions import until
 from tests.support.canary import PROMPT
 from tests.support.search import overhearing
+from tests.support.upstreams import answering, raw_upstream
 
 
 @asynccontextmanager
@@ -203,3 +204,16 @@ async def test_help_loads_nothing_heavy() -> None:
     out, _ = await process.communicate()
 
     assert out == b"[]\n"
+
+
+async def test_traffic_asks_what_it_is_told_to_and_does_not_repeat_it() -> None:
+    """`--prompt` reaches the endpoint, and neither the table nor the report has it."""
+    completion = b'{"model":"m","choices":[{"index":0,"message":{"content":"x"},"finish_reason":"stop"}]}'
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(completion)
+    async with raw_upstream(answering(head + completion)) as upstream:
+        url = f"http://127.0.0.1:{upstream.port}/v1"
+        status, out, err = await run("traffic", url, "-m", "m", "-n", "2", "--prompt", PROMPT, "--json", "-")
+
+    assert (0, 2) == (status, json.loads(out)["ok"])
+    assert [PROMPT] * 2 == [json.loads(body)["messages"][0]["content"] for _, body in upstream.requests]
+    assert PROMPT not in out + err

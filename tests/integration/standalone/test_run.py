@@ -17,6 +17,7 @@ from modelway_cli.traffic.run import run_traffic
 
 from tests.integration.standalone.commands import run
 from tests.integration.standalone.places import ALL_REQUESTS, Served, a_model, ask, comes_to_know, served, write
+from tests.support.canary import PROMPT
 
 KEY = "mw-canary-key-that-nobody-may-see"
 CLIENT = f"""
@@ -118,7 +119,7 @@ async def test_a_rollout_goes_on_where_a_killed_process_left_it(folder: Path, ll
 
     async with served(folder, *options, services=llms) as place:
         after = place.rollout()
-        plan = TrafficPlan(url=place.running.client_url, model="chat", rate=100, duration_seconds=300)
+        plan = TrafficPlan(url=place.running.client_url, model="chat", rate=100, duration_seconds=300, prompt=PROMPT)
         enough, models = asyncio.Event(), set[str | None]()
         sending = asyncio.create_task(run_traffic(plan, lambda sample: models.add(sample.model), enough=enough))
         await place.comes_to(lambda here: here.rollout().get("phase") == "Stable")
@@ -150,7 +151,7 @@ async def test_a_blue_green_moves_all_traffic_at_once_on_one_machine(
     write(folder / "policy.yaml", policy.replace("MODEL", "v1"))
     async with served(folder, "--anonymous-namespace", "default", services=llms) as place:
         await place.comes_to(Served.is_ready)
-        plan = TrafficPlan(url=place.running.client_url, model="chat", rate=60, duration_seconds=300)
+        plan = TrafficPlan(url=place.running.client_url, model="chat", rate=60, duration_seconds=300, prompt=PROMPT)
         enough, models = asyncio.Event(), list[str | None]()
         sending = asyncio.create_task(run_traffic(plan, lambda sample: models.append(sample.model), enough=enough))
         write(folder / "policy.yaml", policy.replace("MODEL", "v2"))
