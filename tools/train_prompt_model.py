@@ -32,6 +32,7 @@ from modelway_gateway.core.prompt.model import COLUMNS, DIFFICULTY_COLUMN, DOMAI
 
 PACKAGE = ROOT / "gateway/modelway_gateway/prompt_files"
 MODEL = PACKAGE / "prompt-model-v1.npz"
+BACKGROUND = PACKAGE / "background.txt"
 DIGESTS = PACKAGE / "SHA256SUMS"
 LEAST_TEXTS = 4
 """A word of the vocabulary stands in this many texts, or is one of the teacher's whole words."""
@@ -375,13 +376,17 @@ def examples_figures(
     for at, each in enumerate(utterances):
         by_label.setdefault(each.label, []).append(at)
     strangers = by_label.pop("oos", [])
+    background = heads.dense(BACKGROUND.read_text(encoding="utf-8").splitlines(), vocabulary, held.rows, held.scales)
     lots = np.random.default_rng(7)
     names = sorted(by_label)
     accuracy, apart, own = [], [], []
     for _ in range(40):
         drawn = [names[at] for at in lots.permutation(len(names))[:6]]
         phrases = {name: lots.permutation(by_label[name]) for name in drawn}
-        fitted = fit_examples({name: [dense[at] for at in chosen[:8]] for name, chosen in phrases.items()})
+        fitted = fit_examples(
+            {name: [dense[at] for at in chosen[:8]] for name, chosen in phrases.items()},
+            background[:, : table.WIDTH],
+        )
         inside = [(name, fitted.best(dense[at])) for name, chosen in phrases.items() for at in chosen[8:38]]
         outside = [fitted.best(dense[at])[1] for at in lots.permutation(strangers)[:200]]
         accuracy.append(float(np.mean([name == best for name, (best, _) in inside])))
@@ -478,7 +483,7 @@ def final_heads(
 def write_model(arrays: dict[str, npt.NDArray[np.generic]]) -> None:
     """Write the model and its digest. numpy stamps no time into the file, so the same arrays are the same bytes."""
     np.savez(MODEL, **arrays)
-    names = sorted(path for path in PACKAGE.iterdir() if path.suffix in (".npz", ".ftz"))
+    names = sorted(path for path in PACKAGE.iterdir() if path.suffix in (".npz", ".ftz", ".txt"))
     DIGESTS.write_text("".join(f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n" for path in names))
     say(f"wrote {MODEL.name}, {MODEL.stat().st_size / 1e6:.1f} MB")
 

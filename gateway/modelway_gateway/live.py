@@ -251,10 +251,10 @@ class LiveConfig:
 def load_reader() -> Reader:
     """The prompt model behind its memory. Raises PromptModelError."""
     # Here and not above: numpy and the model cost a gateway without such policies 40 MB and its start a quarter second.
+    from modelway_gateway import prompt_model  # before all else that imports numpy: it says with how many threads
     from modelway_gateway.core.prompt.reader import Reader
-    from modelway_gateway.prompt_model import load_analyser
 
-    return Reader(load_analyser())
+    return Reader(prompt_model.load_analyser())
 
 
 def with_candidates_at_zero(push: Push) -> Push:

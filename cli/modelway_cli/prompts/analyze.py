@@ -13,7 +13,6 @@ import msgspec
 
 from modelway_cli.errors import CliError, UsageError
 from modelway_gateway.core.prompt.analyser import Analyser
-from modelway_gateway.core.prompt.examples import fit
 from modelway_gateway.errors import PromptModelError
 from modelway_gateway.prompt_model import load_analyser
 
@@ -67,9 +66,7 @@ def analyze_routes(data: bytes) -> str:
     asked = _decoded(data, _Routes, "the input")
     analyser = load()
     try:
-        fitted = fit(
-            {name: [analyser.read(phrase).vector for phrase in phrases] for name, phrases in asked.routes.items()}
-        )
+        fitted = analyser.fit(asked.routes)
     except ValueError as error:
         raise UsageError(f"routes: {error}") from error
     return json.dumps(

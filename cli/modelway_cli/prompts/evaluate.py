@@ -14,7 +14,6 @@ from modelway_cli.errors import CliError, UsageError
 from modelway_cli.prompts import figures
 from modelway_cli.prompts.analyze import load
 from modelway_gateway.core.prompt.analyser import Analyser, Reading
-from modelway_gateway.core.prompt.examples import fit
 
 Row = dict[str, Any]
 CATEGORIES, PHRASES, DRAWS = 6, 8, 20
@@ -85,9 +84,9 @@ def _tokens(analyser: Analyser, rows: list[Row]) -> Iterator[tuple[str, object]]
 
 
 def _custom(analyser: Analyser, rows: list[Row]) -> Iterator[tuple[str, object]]:
-    readings: dict[str, list[Reading]] = defaultdict(list)
+    readings: dict[str, list[tuple[str, Reading]]] = defaultdict(list)
     for row in rows:
-        readings[row["label"]].append(analyser.read(row["text"]))
+        readings[row["label"]].append((row["text"], analyser.read(row["text"])))
     outside = readings.pop(OUT_OF_SCOPE, [])
     names = sorted(name for name, own in readings.items() if len(own) > PHRASES)
     if len(names) < CATEGORIES:
@@ -99,15 +98,15 @@ def _custom(analyser: Analyser, rows: list[Row]) -> Iterator[tuple[str, object]]
             names[at]: [readings[names[at]][i] for i in lots.permutation(len(readings[names[at]]))]
             for at in lots.permutation(len(names))[:CATEGORIES]
         }
-        fitted = fit({name: [reading.vector for reading in own[:PHRASES]] for name, own in drawn.items()})
+        fitted = analyser.fit({name: [text for text, _ in own[:PHRASES]] for name, own in drawn.items()})
         inside = [
             (name, *fitted.best(reading.vector))
             for name, own in drawn.items()
-            for reading in own[PHRASES : PHRASES + 30]
+            for _, reading in own[PHRASES : PHRASES + 30]
         ]
         accuracy.append(float(np.mean([name == best for name, best, _ in inside])))
         if outside:
-            strangers = [fitted.best(outside[at].vector)[1] for at in lots.permutation(len(outside))[:_MOST_OUTSIDE]]
+            strangers = [fitted.best(outside[at][1].vector)[1] for at in lots.permutation(len(outside))[:_MOST_OUTSIDE]]
             apart.append(figures.auroc([score for *_, score in inside], strangers))
     what = f"{CATEGORIES} categories of {PHRASES} phrases, {DRAWS} draws"
     yield (

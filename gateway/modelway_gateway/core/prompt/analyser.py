@@ -8,14 +8,14 @@ trained on.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Generic, TypeVar, overload
 
 import numpy as np
 
 from modelway_contract.prompt_labels import Domain, ExpectedOutput, Task
-from modelway_gateway.core.prompt import features
+from modelway_gateway.core.prompt import examples, features
 from modelway_gateway.core.prompt.features import Floats
 from modelway_gateway.core.prompt.language import (
     ENGLISH,
@@ -45,17 +45,31 @@ class Answer(Generic[LabelT]):
 
 
 class Analyser:
-    """A model and a language identifier, shared by all requests."""
+    """A model, a language identifier and a background for own categories, shared by all requests."""
 
-    __slots__ = ("_identifier", "_model")
+    __slots__ = ("_background", "_background_vectors", "_identifier", "_model")
 
-    def __init__(self, model: PromptModel, identifier: Identifier) -> None:
+    def __init__(self, model: PromptModel, identifier: Identifier, *, background: Sequence[str]) -> None:
         self._model = model
         self._identifier = identifier
+        self._background = tuple(background)
+        self._background_vectors: Floats | None = None
 
     def read(self, text: str) -> Reading:
         """Begin to read a text; nothing is computed yet."""
         return Reading(text, self._model, self._identifier)
+
+    def fit(self, categories: Mapping[str, Sequence[str]]) -> examples.Fit:
+        """Fit own categories from their phrases."""
+        vectors = {name: [self.read(phrase).vector for phrase in phrases] for name, phrases in categories.items()}
+        return examples.fit(vectors, self.background)
+
+    @property
+    def background(self) -> Floats:
+        """Where everyday prompts stand: what own categories are parted from. Computed when the first fit asks."""
+        if self._background_vectors is None:
+            self._background_vectors = np.array([self.read(text).vector for text in self._background])
+        return self._background_vectors
 
 
 _OwnerT = TypeVar("_OwnerT")

@@ -107,4 +107,5 @@ class Reader:
 
     def fit(self, categories: Mapping[str, Sequence[str]]) -> examples.Fit:
         """Categories from their phrases. Raises ValueError that says what is missing."""
-        return examples.fit({name: [self.learn(each) for each in phrases] for name, phrases in categories.items()})
+        vectors = {name: [self.learn(each) for each in phrases] for name, phrases in categories.items()}
+        return examples.fit(vectors, self._analyser.background)

@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 
 from modelway_contract.prompt_labels import Domain, Task
 from modelway_gateway.core.prompt.analyser import Analyser, Reading
-from modelway_gateway.core.prompt.examples import fit
 from modelway_gateway.core.prompt.language import UNKNOWN
 from modelway_gateway.prompt_model import load_analyser
 
@@ -187,7 +186,7 @@ def test_own_categories_are_told_apart(analyser: Analyser) -> None:
         ],
         "delivery": ["where is my parcel", "when will my order arrive", "track my shipment", "the package is late"],
     }
-    fitted = fit({name: [analyser.read(phrase).vector for phrase in own] for name, own in phrases.items()})
+    fitted = analyser.fit(phrases)
     asked = {
         "can I give this dress back?": "returns",
         "I need a copy of the bill": "invoices",
@@ -195,6 +194,30 @@ def test_own_categories_are_told_apart(analyser: Analyser) -> None:
     }
 
     assert list(asked.values()) == [fitted.best(analyser.read(text).vector)[0] for text in asked]
+
+
+def test_one_own_category_of_five_phrases_is_told_from_everything_else(analyser: Analyser) -> None:
+    """No other category is needed: everyday prompts that come with the model say what is not meant."""
+    fitted = analyser.fit(
+        {
+            "returns": [
+                "I want to send my shoes back",
+                "how do I return an item",
+                "the jacket does not fit, can I exchange it",
+                "start a return",
+                "I would like my money back for the broken lamp",
+            ]
+        }
+    )
+    inside = ["can I give this dress back?", "please refund my order, the shirt is too small", "return these trousers"]
+    outside = [text for text, _ in TASKS] + [text for text, _ in DOMAINS] + list(HOSTILE.values())
+
+    recognised = [
+        text for text in inside + outside if fitted.best(analyser.read(text).vector)[1] >= fitted.thresholds[0]
+    ]
+
+    assert inside == recognised[: len(inside)]
+    assert len(recognised[len(inside) :]) <= len(outside) / 20
 
 
 ANALYSER = load_analyser()

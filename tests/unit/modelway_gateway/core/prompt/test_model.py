@@ -75,11 +75,12 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
         prompt_model.load_analyser(tmp_path)
 
 
-def test_a_language_model_that_was_exchanged_is_refused(tmp_path: Path) -> None:
-    """lid.176 is checked like the model is."""
-    for name in (prompt_model.MODEL, "SHA256SUMS"):
+@pytest.mark.parametrize("exchanged", [prompt_model.LANGUAGES, prompt_model.BACKGROUND])
+def test_another_file_than_the_recorded_one_is_refused(tmp_path: Path, exchanged: str) -> None:
+    """lid.176 and the background of own categories are checked like the model is."""
+    for name in (prompt_model.MODEL, prompt_model.LANGUAGES, prompt_model.BACKGROUND, "SHA256SUMS"):
         (tmp_path / name).write_bytes((prompt_model.FILES / name).read_bytes())
-    (tmp_path / prompt_model.LANGUAGES).write_bytes(b"other")
+    (tmp_path / exchanged).write_bytes(b"other")
 
-    with pytest.raises(PromptModelError, match=r"lid\.176\.ftz does not have the digest"):
+    with pytest.raises(PromptModelError, match=rf"{exchanged} does not have the digest"):
         prompt_model.load_analyser(tmp_path)
