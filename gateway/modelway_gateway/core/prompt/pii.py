@@ -7,6 +7,7 @@ people give them; what remains is a screen for routing, no proof that a text is 
 from __future__ import annotations
 
 import re
+import string
 from collections.abc import Callable, Iterable
 from ipaddress import ip_address
 from typing import Final
@@ -31,7 +32,7 @@ def passes_luhn(digits: str) -> bool:
 def passes_iban(candidate: str) -> bool:
     """Whether the check digits of an account number (upper case, no spaces) are right: ISO 13616, modulo 97."""
     turned = candidate[4:] + candidate[:4]
-    return int("".join(str(int(sign, 36)) for sign in turned)) % 97 == 1
+    return int(turned.translate(_LETTER_VALUES)) % 97 == 1
 
 
 def _matches(pattern: str) -> Callable[[str], bool]:
@@ -58,6 +59,7 @@ _KEY: Final = (
 )
 _CARD_DIGITS: Final = range(13, 20)
 _IBAN_LENGTH: Final = range(15, 35)
+_LETTER_VALUES: Final = str.maketrans({letter: str(int(letter, 36)) for letter in string.ascii_uppercase})
 
 
 def _card(text: str) -> bool:
@@ -70,20 +72,12 @@ def _card(text: str) -> bool:
 
 def _iban(text: str) -> bool:
     for found in _IBAN.finditer(text):
-        candidate = found[0].replace(" ", "").upper()
-        # The pattern may have taken a word after the number along: the account is then a prefix of what was found.
-        for length in range(min(len(candidate), 34), 14, -1):
-            if length in _IBAN_LENGTH and passes_iban(candidate[:length]) and _ends_a_group(found[0], length):
+        # The pattern may have taken a word after the number along: the account then ends with an earlier group.
+        groups = found[0].upper().split(" ")
+        for count in range(len(groups), 0, -1):
+            candidate = "".join(groups[:count])
+            if len(candidate) in _IBAN_LENGTH and passes_iban(candidate):
                 return True
-    return False
-
-
-def _ends_a_group(found: str, length: int) -> bool:
-    seen = 0
-    for at, sign in enumerate(found):
-        seen += sign != " "
-        if seen == length:
-            return at + 1 == len(found) or found[at + 1] == " "
     return False
 
 
