@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from modelway_contract import codec
-from modelway_contract.config import Ack, ProbeResult, Push
+from modelway_contract.config import Ack, ExamplesFit, ProbeResult, Push
 from modelway_operator.core.decide import decide, wanted
 from modelway_operator.core.findings import Event
 from modelway_operator.core.memory import Memory
@@ -44,6 +44,8 @@ class World:
     gateways: dict[str, Push | None] = field(default_factory=lambda: {"gateway-0": None, "gateway-1": None})
     deaf: set[str] = field(default_factory=set)
     """Gateways that take no push."""
+    fits: dict[str, tuple[ExamplesFit, ...]] = field(default_factory=dict)
+    """What gateways say of policies' examples."""
     rejections: dict[str, str] = field(default_factory=dict)
     """What gateways that refuse every push say."""
     now: float = START
@@ -172,6 +174,7 @@ class World:
                 epoch=push.live.epoch,
                 sequence=push.live.sequence,
                 splits=push.live.state.splits,
+                examples=self.fits.get(name, ()),
             )
         return Replica(name=name, ready=True, live=name not in self.deaf, ack=ack, rejected=self.rejections.get(name))
 

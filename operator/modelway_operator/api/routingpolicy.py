@@ -25,7 +25,7 @@ from modelway_operator.api.rules import (
     only_with,
     shares_of,
 )
-from modelway_operator.api.signals import Signals
+from modelway_operator.api.signals import Signals, SignalsFigures
 from modelway_operator.api.strategy import Rollouts
 
 
@@ -297,6 +297,8 @@ class RoutingPolicyStatus(StatusObject):
     """Accepted, ResolvedRefs, Programmed, Ready; the others only while they are True."""
     rules: Annotated[tuple[RuleStatus, ...], Field(max_length=64), ListMap("name")] = ()
     """What became of each rule."""
+    signals: SignalsFigures = ()
+    """How well the signals that are known by examples can be told, as the gateways found."""
     rollouts: rollout_status.Rollouts = ()
     """Where each rollout stands."""
     weights: Annotated[str, Field(max_length=2048)] = ""

@@ -11,7 +11,7 @@ import re2
 from pydantic import Field, StrictBool, StrictInt
 
 from modelway_contract.names import REGEX_MEMORY_BYTES
-from modelway_operator.api.base import ApiObject
+from modelway_operator.api.base import ApiObject, StatusObject
 from modelway_operator.api.names import EntryName
 from modelway_operator.api.prompt_signals import (
     MAX_EXAMPLES_SIGNALS,
@@ -27,6 +27,7 @@ from modelway_operator.api.prompt_signals import (
 from modelway_operator.api.rules import ListMap, ListSet, Rule, at_least_one_of, exactly_one_of, matching
 
 MAX_TOKENS = 100_000_000
+_NUMBER = "^-?[0-9]{1,6}([.][0-9]{1,6})?$"
 
 
 def pattern_problem(pattern: str) -> str | None:
@@ -177,3 +178,19 @@ FEW_EXAMPLES = Rule(
 )
 
 Signals = Annotated[tuple[Signal, ...], Field(max_length=32), ListMap("name"), FEW_EXAMPLES]
+
+
+class SignalFigures(StatusObject):
+    """How well a signal that is known by examples can be told."""
+
+    name: Annotated[str, Field(max_length=63)]
+    """The signal's name."""
+    phrases: Annotated[int, Field(ge=0)] = 0
+    """How many phrases it was found with."""
+    accuracy: Annotated[str, Field(max_length=16, pattern=_NUMBER)] = "0"
+    """The share of its phrases that are still told to be its own when they are left out, as text."""
+    threshold: Annotated[str, Field(max_length=16, pattern=_NUMBER)] = "0"
+    """The score that a prompt must reach, as text."""
+
+
+SignalsFigures = Annotated[tuple[SignalFigures, ...], Field(max_length=MAX_EXAMPLES_SIGNALS), ListMap("name")]

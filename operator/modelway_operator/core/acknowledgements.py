@@ -9,8 +9,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import islice
 
+from modelway_contract.config import Ack, ExamplesFit
 from modelway_operator.core.document import Document
 from modelway_operator.core.memory import KNOWN_CONFIGS, ConfigKey
+from modelway_operator.core.objects import Head
 from modelway_operator.core.snapshot import Replica, Snapshot
 
 
@@ -39,6 +41,7 @@ class Acknowledgements:
         before = snapshot.memory.known
         self._document = document
         self._ready = tuple(replica for replica in snapshot.replicas if replica.ready)
+        self._fits = tuple((each, _by_policy(each.ack)) for each in sorted(self._ready, key=lambda each: each.name))
         self._seen = before
         known = {key: revisions for key, revisions in before.items() if key != document.key}
         recent = islice(known.items(), max(0, len(known) - KNOWN_CONFIGS + 1), None)
@@ -60,8 +63,22 @@ class Acknowledgements:
             fresh=revision is not None and new and bool(missing),
         )
 
+    def examples(self, about: Head) -> tuple[ExamplesFit, ...]:
+        """What is said of this policy's examples by the first gateway that runs its present part and says anything."""
+        revision = self._document.revisions.get(about.identity)
+        runs = (fits for replica, fits in self._fits if self._runs(replica, about.identity, revision))
+        return next((mine for fits in runs if (mine := fits.get((about.ref.namespace, about.ref.name)))), ())
+
     def _runs(self, replica: Replica, identity: str, revision: str | None) -> bool:
         if replica.ack is None or revision is None:
             return False
         revisions = self.known.get(ConfigKey(replica.ack.base, replica.ack.credentials))
         return revisions is not None and revisions.get(identity) == revision
+
+
+def _by_policy(ack: Ack | None) -> Mapping[tuple[str, str], tuple[ExamplesFit, ...]]:
+    found: dict[tuple[str, str], tuple[ExamplesFit, ...]] = {}
+    for fit in ack.examples if ack is not None else ():
+        policy = (fit.namespace, fit.policy)
+        found[policy] = (*found.get(policy, ()), fit)
+    return found

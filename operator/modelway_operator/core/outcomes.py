@@ -29,6 +29,7 @@ from modelway_operator.core.rollout.advance import advance
 from modelway_operator.core.rollout.errors import EngineError
 from modelway_operator.core.rollout.model import TargetKey, TargetPlan, TargetSnapshot, Version
 from modelway_operator.core.rollout.together import advance_together
+from modelway_operator.core.signal_figures import indistinct
 from modelway_operator.core.situations import Situation, frozen_plan
 from modelway_operator.core.snapshot import Snapshot
 
@@ -121,6 +122,7 @@ def policy_outcome(
     )
     told += _rule_findings(entry, rules)
     told += _signal_findings(entry, policy)
+    told += indistinct(entry.head.ref, policy, entry.status.signals)
     wires, stand_ins, splits = [], [], []
     models: dict[str, CompiledModel] = {}
     for rule in rules:

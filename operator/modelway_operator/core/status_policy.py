@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from modelway_contract.config import ExamplesFit
 from modelway_operator.api.conditions import (
     PENDING_CONDITIONS,
     AcceptedReason,
@@ -25,6 +26,7 @@ from modelway_operator.core.findings import Area, Event
 from modelway_operator.core.outcomes import PolicyOutcome
 from modelway_operator.core.rollout.phases import ACTIVE
 from modelway_operator.core.shares import rule_shares, shares_line
+from modelway_operator.core.signal_figures import figures_of
 from modelway_operator.core.snapshot import Snapshot
 from modelway_operator.core.status import (
     Verdict,
@@ -48,6 +50,7 @@ def policy_status(
     *,
     revision: str,
     can_serve: bool,
+    fits: tuple[ExamplesFit, ...],
     snapshot: Snapshot,
     refused: str | None,
 ) -> tuple[Mapping[str, Any], tuple[Event, ...]]:
@@ -55,12 +58,14 @@ def policy_status(
     entry, before = outcome.entry, outcome.entry.status
     generation = entry.head.generation
     rules, weights = _rules(outcome, snapshot), shares_line(outcome.rules)
+    signals = figures_of(entry.serving, before.signals, fits) if entry.serving is not None else before.signals
     if tally.fresh:
         # What moves is written at once, for it must stand before it is pushed; the verdicts wait for the gateways.
         status = before.model_copy(
             update={
                 "conditions": before.conditions or PENDING_CONDITIONS,
                 "rules": rules,
+                "signals": signals,
                 "rollouts": outcome.states,
                 "weights": weights,
                 "summary": PolicySummary(gateways=before.summary.gateways, rollout=_rollout_line(outcome.states)),
@@ -74,6 +79,7 @@ def policy_status(
         observed_generation=generation,
         conditions=conditions,
         rules=rules,
+        signals=signals,
         rollouts=outcome.states,
         weights=weights,
         gateways=PolicyGateways(

@@ -73,13 +73,16 @@ class Statuses:
             head = outcome.entry.head
             tally, can_serve = self._answers.tally(head.identity), can_be_called(outcome, self._snapshot)
             revision = self._document.revisions.get(head.identity, "")
-            key = (policy.quiet, tally, revision, can_serve, self._refused) if policy.quiet is not None else None
+            fits = self._answers.examples(head)
+            seen = (policy.quiet, tally, revision, can_serve, fits, self._refused)
+            key = seen if policy.quiet is not None else None
             make = partial(
                 policy_status,
                 outcome,
                 tally,
                 revision=revision,
                 can_serve=can_serve,
+                fits=fits,
                 snapshot=self._snapshot,
                 refused=self._refused,
             )
