@@ -365,7 +365,8 @@ class FindingOnGateway(Wire, frozen=True, kw_only=True):
 class ExamplesFit(Wire, frozen=True, kw_only=True):
     """How well the phrases of one `examples` signal are told from everything else when they are left out of the fit.
 
-    `accuracy` is the share (0..1) of phrases that still fall to their own signal; `threshold` is the score in force.
+    `accuracy` is the mean of two shares (0..1): of its phrases that still fall to it, and of others that do not. Half
+    is what guessing gives. `threshold` is the score in force.
     """
 
     namespace: str

@@ -188,7 +188,7 @@ class SignalFigures(StatusObject):
     phrases: Annotated[int, Field(ge=0)] = 0
     """How many phrases it was found with."""
     accuracy: Annotated[str, Field(max_length=16, pattern=_NUMBER)] = "0"
-    """The share of its phrases that are still told to be its own when they are left out, as text."""
+    """How well its phrases are told from others when each is left out of the fit, as text; 0.50 is guessing."""
     threshold: Annotated[str, Field(max_length=16, pattern=_NUMBER)] = "0"
     """The score that a prompt must reach, as text."""
 

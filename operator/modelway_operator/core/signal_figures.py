@@ -12,7 +12,7 @@ from modelway_operator.api.signals import SignalFigures
 from modelway_operator.core.findings import Area, Finding, ObjectRef
 
 LEAST_ACCURACY = 0.7
-"""Below it, more than three of ten phrases are taken for something else: so will be the prompts that are meant."""
+"""Half is guessing. Below this, most of what is meant is missed, or much of what is not is taken for it."""
 _FARTHEST = 1000.0
 
 
@@ -32,9 +32,9 @@ def indistinct(about: ObjectRef, policy: RoutingPolicy, figures: Iterable[Signal
             about=about,
             area=Area.NOTE,
             reason="IndistinctExamples",
-            message=f"signal {each.name}: left out one at a time, only {each.accuracy} of its {each.phrases} phrases"
-            " are told to be its own; give it more phrases (up to 20), or others that have more in common with each"
-            " other and less with those of the policy's other signals",
+            message=f"signal {each.name}: its {each.phrases} phrases are told from other prompts with an accuracy of"
+            f" only {each.accuracy} (0.50 is guessing); give it more phrases (up to 20), or others that have more in"
+            " common with each other and less with those of the policy's other signals",
             part=each.name,
         )
         for each in figures_of(policy, figures, ())

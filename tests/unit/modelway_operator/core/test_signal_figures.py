@@ -147,7 +147,9 @@ def test_a_signal_that_is_hard_to_tell_is_named_once_with_the_remedy() -> None:
     told = [event for event in world.events if event.reason == "IndistinctExamples"]
 
     assert [("chat", Severity.WARNING)] == [(event.about.name, event.severity) for event in told]
-    assert told[0].message.startswith("signal returns: left out one at a time, only 0.69 of its 5 phrases")
+    assert told[0].message.startswith(
+        "signal returns: its 5 phrases are told from other prompts with an accuracy of only 0.69"
+    )
     assert "give it more phrases" in told[0].message
     assert ["returns"] == standing(world.turn())
 
