@@ -7,7 +7,7 @@ the second under what stands for its route (an error's code).
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -63,6 +63,13 @@ class Matrix:
 
     def _belonging_to(self, route: str) -> int:
         return sum(count for (belongs, _), count in self.counts.items() if belongs == route)
+
+
+def matrix_in(record: Mapping[str, Any]) -> Matrix:
+    """The one that a record holds."""
+    rows: Mapping[str, Mapping[str, int]] = record["matrix"]
+    counts = Counter({(route, took): count for route, row in rows.items() for took, count in row.items() if count})
+    return Matrix(counts, tuple(record["astray"].items()))
 
 
 def matrix_of(taken: Iterable[tuple[Prompt, str]]) -> Matrix:

@@ -48,7 +48,7 @@ def test_nasty_texts_have_names_of_their_own_and_demand_routes_that_exist() -> N
     texts = {nasty.name: nasty for nasty in nasty_texts()}
 
     assert len(texts) == len(nasty_texts()) >= 25
-    assert {nasty.names for nasty in texts.values() if nasty.names} <= set(ROUTES)
+    assert {route for nasty in texts.values() for route in (nasty.names, nasty.leads_to) if route} <= set(ROUTES)
     assert "" == texts["empty"].text
     assert "a" * 1_000_000 == texts["a million of one letter"].text
 

@@ -1,7 +1,12 @@
 """The matrix counts what was sent, and its figures follow from that."""
 
-from tests.prompt_routes.corpus import ROUTES, Prompt
-from tests.prompt_routes.matrix import matrix_of
+import json
+from pathlib import Path
+
+from tests.prompt_routes.corpus import ROUTES, Prompt, prompts
+from tests.prompt_routes.matrix import matrix_in, matrix_of
+
+DOCS = Path(__file__).resolve().parents[2] / "docs"
 
 
 def test_figures_and_table_say_how_many_took_their_route_and_which_the_others_took() -> None:
@@ -22,3 +27,14 @@ def test_figures_and_table_say_how_many_took_their_route_and_which_the_others_to
     ] == matrix.table().splitlines()[:5]
     assert {"legal-x": "hard", "other-x": "prompt_too_long"} == matrix.as_record()["astray"]
     assert 20 == matrix.as_record()["prompts"]
+
+
+def test_table_in_the_documentation_is_that_of_the_record() -> None:
+    """And the record is of the prompts as they stand."""
+    record = json.loads((DOCS / "records" / "prompt-routes.json").read_text())
+    matrix = matrix_in(record)
+
+    assert matrix.as_record().items() <= record.items()
+    assert matrix.table() in (DOCS / "prompt-model.md").read_text()
+    assert len(prompts()) == matrix.counts.total()
+    assert set(record["astray"]) <= {prompt.id for prompt in prompts()}
