@@ -11,7 +11,7 @@ import asyncio
 import random
 from abc import ABC, abstractmethod
 from time import perf_counter
-from typing import ClassVar, Final
+from typing import ClassVar, Final, Protocol
 
 import msgspec
 
@@ -42,6 +42,13 @@ SHUTTING_DOWN: Final = Failure(
 )
 
 
+class UnderWay(Protocol):
+    """What the end of the process ends."""
+
+    def shut_down(self) -> None:
+        """End now, with an error that the client can see."""
+
+
 class Floor:
     """What answers stand on: the upstream client, the figures, and who is under way."""
 
@@ -51,7 +58,7 @@ class Floor:
         self.upstream = upstream
         self.metrics = metrics
         self.budget: RetryBudget = metrics.budget
-        self.active: set[Answer] = set()
+        self.active: set[UnderWay] = set()
         self.unopened: set[Answer] = set()
         """Streams that have sent the client nothing yet; looked at by a sweep."""
 
@@ -59,7 +66,7 @@ class Floor:
 class Ticket:
     """A request's own identity: what its answer's headers say of it besides the route."""
 
-    __slots__ = ("decision_id", "received_at", "request_id", "revision_line", "signals_line")
+    __slots__ = ("decision_id", "received_at", "request_id", "revision_line", "signals_line", "waited_seconds")
 
     def __init__(self, decision_id: str, request_id: bytes, received_at: float, revision_line: bytes) -> None:
         self.decision_id = decision_id
@@ -68,6 +75,8 @@ class Ticket:
         self.revision_line = revision_line
         self.signals_line = b""
         """What the policy's signals said, where some were asked."""
+        self.waited_seconds = 0.0
+        """For classifiers, which is no time of the gateway's own."""
 
     def lines(self, *, attempts: int, fallbacks: int, overhead_seconds: float) -> bytes:
         """The headers of any answer, an error's included."""
@@ -172,7 +181,8 @@ class Answer(ABC):
         floor.active.add(self)
         floor.metrics.inflight += 1
         floor.budget.requests_total += 1
-        self._ask(self._option, self._offer, self._decision.address, self._seconds)
+        seconds = None if self._seconds is None else self._seconds_left()
+        self._ask(self._option, self._offer, self._decision.address, seconds)
         self._call.on_disconnect(self._client_went_away)
 
     def shut_down(self) -> None:
@@ -218,7 +228,7 @@ class Answer(ABC):
         assert isinstance(origin, Origin)
         self._started_at = perf_counter()
         if self._made == 1:
-            self._overhead = self._started_at - self._ticket.received_at
+            self._overhead = self._started_at - self._ticket.received_at - self._ticket.waited_seconds
         self._exchange = self._floor.upstream.exchange(
             origin, address, head, body, self, streamed=self.STREAMED, total_seconds=seconds
         )

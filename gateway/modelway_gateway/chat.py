@@ -8,24 +8,30 @@ from __future__ import annotations
 import logging
 import random
 import re
+from collections.abc import Callable
+from functools import partial
 from time import perf_counter
 from typing import Final
 
 from modelway_contract.names import REQUEST_ID_HEADER, Outcome
 from modelway_gateway import logs
 from modelway_gateway.answering import Floor, Ticket, error_lines
+from modelway_gateway.classifiers import Classifiers
 from modelway_gateway.client.call import Call
 from modelway_gateway.core.body import check_chat, read_fields
 from modelway_gateway.core.choose import DRAW_BITS, choose
+from modelway_gateway.core.classifiers import AnswerNeeded, Asking
 from modelway_gateway.core.features import Question, chosen_priority
 from modelway_gateway.core.identity import identify
 from modelway_gateway.core.records import Decision, Refusal, summarise
 from modelway_gateway.core.routes import Policy, Rule, Target
 from modelway_gateway.core.runtime import Runtime
-from modelway_gateway.core.verdicts import signals_line
+from modelway_gateway.core.verdicts import Verdict, signals_line
 from modelway_gateway.errors import AnsweredError, Code, ErrorType, RequestError, RoutingError, render
+from modelway_gateway.failures import out_of_time
 from modelway_gateway.live import LiveConfig
 from modelway_gateway.streamed import StreamedAnswer
+from modelway_gateway.waiting import Waiting
 from modelway_gateway.whole import WholeAnswer
 
 _log = logging.getLogger("modelway_gateway.decisions")
@@ -61,17 +67,17 @@ class Tickets:
 class Chat:
     """Answers chat completions."""
 
-    def __init__(self, *, live: LiveConfig, floor: Floor, tickets: Tickets) -> None:
+    def __init__(self, *, live: LiveConfig, floor: Floor, tickets: Tickets, classifiers: Classifiers) -> None:
         self._live = live
         self._floor = floor
         self._tickets = tickets
+        self._classifiers = classifiers
         self._is_told = _log.isEnabledFor(logging.DEBUG)
 
     def handle(self, call: Call) -> None:
         """Take one call; it is answered now or later."""
         runtime = self._live.current
         ticket = self._tickets.next(call, runtime)
-        decision: Decision | None = None
         try:
             if runtime is None:
                 raise no_config()
@@ -83,19 +89,78 @@ class Chat:
             if caller is not None and caller.chooses_priority:
                 chosen_priority(question, caller.priority)  # a wrong word is refused whether or not a rule reads it
             seconds = _client_deadline(question) if TIMEOUT_HEADER in call.headers else None
-            decision = choose(runtime, question, _draw(DRAW_BITS))
+        except AnsweredError as exc:
+            self.refuse(call, exc, ticket)
+            return
+        self._decide(call, runtime, question, ticket, is_stream, seconds, _draw(DRAW_BITS))
+
+    def _decide(
+        self,
+        call: Call,
+        runtime: Runtime,
+        question: Question,
+        ticket: Ticket,
+        is_stream: bool,
+        seconds: float | None,
+        draw: int,
+    ) -> None:
+        """Send it where its policy says; where that needs a classifier's answer, ask first and come back.
+
+        By place, as all that is called for each request.
+        """
+        decision: Decision | None = None
+        try:
+            decision = choose(runtime, question, draw)
             if question.has_verdicts:
                 ticket.signals_line = signals_line(question.verdicts)
             if self._is_told:
                 _tell(ticket, question, decision)
             if decision.refusal is not None:
                 raise _refused(decision)
+        except AnswerNeeded as needed:
+            again = partial(self._decide, call, runtime, question, ticket, is_stream, seconds, draw)
+            self._wait(call, question, ticket, needed.asking, seconds, again)
+            return
         except AnsweredError as exc:
             self.refuse(call, exc, ticket, decision)
             return
         head_lines = b"%b%bX-Request-Id: %b\r\n" % (_ACCEPT[is_stream], _traceparent(call), ticket.request_id)
         kind = StreamedAnswer if is_stream else WholeAnswer
         kind(self._floor, call, runtime, question, decision, ticket, head_lines, seconds).begin()
+
+    def _wait(
+        self,
+        call: Call,
+        question: Question,
+        ticket: Ticket,
+        asking: Asking,
+        seconds: float | None,
+        again: Callable[[], None],
+    ) -> None:
+        began, waited_before = perf_counter(), ticket.waited_seconds
+
+        def go_on(verdict: Verdict | None) -> None:
+            waited = perf_counter() - began
+            ticket.waited_seconds = waited_before + waited
+            try:
+                if verdict is None:
+                    assert seconds is not None
+                    raise out_of_time(seconds, by_client=True).error
+                asking.classifier.settle(question, verdict, waited_seconds=waited)
+            except AnsweredError as exc:
+                refuse(exc)
+            else:
+                again()
+
+        def refuse(exc: AnsweredError) -> None:
+            ticket.waited_seconds = waited_before + perf_counter() - began
+            if question.has_verdicts:
+                ticket.signals_line = signals_line(question.verdicts)
+            self.refuse(call, exc, ticket)
+
+        seconds_left = None if seconds is None else seconds - (began - ticket.received_at)
+        waiting = Waiting(self._floor, self._classifiers, call, go_on=go_on, refuse=refuse)
+        waiting.begin(asking, seconds_left=seconds_left)
 
     def refuse(self, call: Call, exc: AnsweredError, ticket: Ticket, decision: Decision | None = None) -> None:
         """Answer a request that was sent nowhere."""
@@ -111,7 +176,7 @@ class Chat:
                 lines = decision.rule.header_lines
             elif decision.policy is not None:
                 lines = decision.policy.header_lines
-        overhead = perf_counter() - ticket.received_at
+        overhead = perf_counter() - ticket.received_at - ticket.waited_seconds
         ticket_lines = ticket.lines(attempts=0, fallbacks=0, overhead_seconds=overhead)
         headers = b"".join((error_lines(exc), lines, ticket_lines))
         call.answer(exc.status, headers, render(exc, decision=ticket.decision_id))

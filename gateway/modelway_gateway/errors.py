@@ -48,6 +48,7 @@ class Code(StrEnum):
     NO_CONFIG = "no_config"
     NO_ENDPOINTS = "no_endpoints"
     BROKEN_SIGNAL = "broken_signal"
+    SIGNAL_UNAVAILABLE = "signal_unavailable"
     # What became of those that were sent.
     INVALID_REQUEST = "invalid_request"
     RATE_LIMITED = "rate_limited"
@@ -63,8 +64,12 @@ class Code(StrEnum):
     SHUTTING_DOWN = "shutting_down"
 
 
-REFUSAL_CODES: Final = tuple(Code)[: tuple(Code).index(Code.INVALID_REQUEST)]
-"""Codes of requests that were sent nowhere; the others tell of an upstream."""
+REFUSAL_CODES: Final = (
+    *tuple(Code)[: tuple(Code).index(Code.INVALID_REQUEST)],
+    Code.REQUEST_TIMEOUT,
+    Code.SHUTTING_DOWN,
+)
+"""Codes of requests that were sent nowhere: for the last two, that waited for a classifier when they ended."""
 
 
 class ErrorType(StrEnum):

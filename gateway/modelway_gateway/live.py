@@ -18,6 +18,7 @@ import msgspec
 from modelway_contract import codec
 from modelway_contract.config import Ack, Base, Credentials, Live, LiveState, Push
 from modelway_gateway import logs
+from modelway_gateway.core.classifiers import KnownAnswers
 from modelway_gateway.core.meanings import MEANING_SIGNALS
 from modelway_gateway.core.runtime import Runtime, build_in_steps
 from modelway_gateway.core.signals import Senses
@@ -57,6 +58,7 @@ class LiveConfig:
         self._clock = clock
         self._lock = asyncio.Lock()
         self._reader: Reader | None = None
+        self._known = KnownAnswers()
         self._push: Push | None = None
         """What runs, with all its sections."""
         self._live_digest = ""
@@ -195,7 +197,8 @@ class LiveConfig:
             or running is None
             or (running.base_digest, running.credentials_digest) != (push.base_digest, push.credentials_digest)
         ):
-            senses = Senses(reader=await self._reader_for(base), book=self._metrics.book, clock=perf_counter)
+            reader = await self._reader_for(base)
+            senses = Senses(reader=reader, book=self._metrics.book, clock=perf_counter, known=self._known)
             steps = build_in_steps(base, credentials, runtime, make_origin=make_origin, senses=senses)
             began = self._clock()
             while True:

@@ -22,6 +22,7 @@ from modelway_gateway.admin import Admin
 from modelway_gateway.admin_listener import AdminListener
 from modelway_gateway.answering import Floor
 from modelway_gateway.chat import Chat, Tickets
+from modelway_gateway.classifiers import Classifiers
 from modelway_gateway.client.server import ClientServer
 from modelway_gateway.client.server import serve as serve_clients
 from modelway_gateway.endpoints import Endpoints
@@ -51,13 +52,14 @@ class Gateway:
         self._retire_at = 0.0
         self.metrics = metrics.Metrics()
         self.upstream = UpstreamClient()
+        self.classifiers = Classifiers()
         last_good = LastGood(settings.state_dir)
         self.metrics.last_good_failures = lambda: last_good.failures_total
         self._last_good = last_good
         self.live = LiveConfig(metrics=self.metrics, last_good=last_good, on_swap=self._on_swap, clock=loop.time)
         self._floor = Floor(upstream=self.upstream, metrics=self.metrics)
         tickets = Tickets(secrets.token_hex(4))
-        chat = Chat(live=self.live, floor=self._floor, tickets=tickets)
+        chat = Chat(live=self.live, floor=self._floor, tickets=tickets, classifiers=self.classifiers)
         self._endpoints = Endpoints(live=self.live, chat=chat, tickets=tickets)
         self._admin = AdminListener(
             Admin(live=self.live, upstream=self.upstream),
@@ -101,6 +103,7 @@ class Gateway:
         """Load what is on disk, then open the ports; `stack` ends all of it in reverse."""
         settings = self._settings
         stack.push_async_callback(self.upstream.close)
+        stack.push_async_callback(self.classifiers.close)
         stack.push_async_callback(self._last_good.flush)
         await self.live.boot(bundle_dir=settings.bundle_dir, state_dir=settings.state_dir)
         stack.push_async_callback(await self._open_metrics_port())

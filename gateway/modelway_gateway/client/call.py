@@ -31,6 +31,9 @@ class Wire(Protocol):
 
     def write_is_paused(self) -> bool: ...
 
+    def handler_failed(self, call: Call, exc: Exception) -> None:
+        """Log what and where, and end the call: with an error, or with a reset where its answer had begun."""
+
 
 def _nothing() -> None: ...
 
@@ -170,6 +173,10 @@ class Call:
         self._disconnect_callback = _nothing
         if not self.disconnected:
             self.wire.finish(close=close or not self.keep_alive)
+
+    def fail(self, exc: Exception) -> None:
+        """For what goes on after the handler has returned: the same as if the handler had raised this."""
+        self.wire.handler_failed(self, exc)
 
     def client_went_away(self) -> None:
         """For the connection: it was lost."""

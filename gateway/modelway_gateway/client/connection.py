@@ -309,13 +309,8 @@ class Connection(web.RequestHandler):
         )
         try:
             self._server.handler(call)
-        except Exception as exc:  # the error's own text may quote the request: say only what and where
-            where = "".join(traceback.format_tb(exc.__traceback__))
-            _log.error("The handler raised %s:\n%s", type(exc).__name__, where)
-            if self._call is call and call.stream is None:
-                self._refuse(answers.INTERNAL_ERROR)
-            elif self._call is call:
-                self.reset()
+        except Exception as exc:
+            self.handler_failed(call, exc)
 
     # Answers out (the Wire that a Call writes to)
 
@@ -336,6 +331,15 @@ class Connection(web.RequestHandler):
             self._idle_since = self._loop.time()
             if self._messages:
                 self._pump()
+
+    def handler_failed(self, call: Call, exc: Exception) -> None:
+        # The error's own text may quote the request: say only what and where.
+        where = "".join(traceback.format_tb(exc.__traceback__))
+        _log.error("The handler raised %s:\n%s", type(exc).__name__, where)
+        if self._call is call and call.stream is None:
+            self._refuse(answers.INTERNAL_ERROR)
+        elif self._call is call:
+            self.reset()
 
     def reset(self) -> None:
         self._closing = True

@@ -143,11 +143,16 @@ class Question:
         """The text of the last message that a user wrote, however long; empty without one. Raises RequestError."""
         return self._read_messages().last_user_text
 
+    @property
+    def bounded_user_text(self) -> str:
+        """The same, for whoever has to take all of it. Raises RequestError for too long a one, too."""
+        text = self._read_messages().last_user_text
+        _check_length(text)
+        return text
+
     def _read_prompt(self) -> Messages:
         messages = self._read_messages()
-        if len(messages.prompt) > MAX_PROMPT_CHARACTERS:
-            message = f"This policy looks into prompts, which may have {MAX_PROMPT_CHARACTERS:,} characters at most."
-            raise RequestError(Code.PROMPT_TOO_LONG, message, status=413, param="messages")
+        _check_length(messages.prompt)
         return messages
 
     @property
@@ -178,6 +183,12 @@ class Question:
         if self._messages is None:
             self._messages = Messages(self.fields["messages"])
         return self._messages
+
+
+def _check_length(text: str) -> None:
+    if len(text) > MAX_PROMPT_CHARACTERS:
+        message = f"This policy looks into prompts, which may have {MAX_PROMPT_CHARACTERS:,} characters at most."
+        raise RequestError(Code.PROMPT_TOO_LONG, message, status=413, param="messages")
 
 
 def chosen_priority(question: Question, otherwise: Priority) -> Priority:

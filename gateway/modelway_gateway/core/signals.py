@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 import re2
@@ -23,12 +23,14 @@ from modelway_contract.signals import (
     RegexSignal,
     Signal,
 )
+from modelway_gateway.core.classifiers import Classifier, KnownAnswers
 from modelway_gateway.core.features import Question
 from modelway_gateway.core.folding import folded
 from modelway_gateway.core.hardest import RecentScores
 from modelway_gateway.core.meanings import MEANING_SIGNALS, Judge, judge_of
 from modelway_gateway.core.prompt.pii import find_pii
-from modelway_gateway.core.series import SeriesBook, SignalKey, SignalSeries
+from modelway_gateway.core.series import SeriesBook, SignalKey
+from modelway_gateway.core.tally import Tally
 from modelway_gateway.core.verdicts import MATCH, NO_MATCH, Result, Verdict
 from modelway_gateway.errors import Code, ErrorType, RoutingError
 
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
 MAX_PATTERN_LENGTH: Final = 512
 COST_OF_WORDS: Final = 1
 COST_OF_MEANING: Final = 2
+COST_OF_ANSWER: Final = 3
 _KEYWORDS_MEMORY_BYTES: Final = 8 << 20
 _BORDER: Final = r"[^\pL\pM\pN_]"
 """What may stand beside a whole word; RE2's own \\b knows ASCII only."""
@@ -52,36 +55,37 @@ class BadSignalError(ValueError):
 class Senses:
     """What signals are compiled with beside the config.
 
-    `reader` is None in a gateway that cannot read meanings, or has no policy that does; `clock` counts seconds.
+    `reader` is None in a gateway that cannot read meanings, or has no policy that does; `clock` counts seconds. What
+    classifiers said is `known` beyond a change of the config.
     """
 
     reader: Reader | None
     book: SeriesBook
     clock: Callable[[], float]
+    known: KnownAnswers = field(default_factory=KnownAnswers)
 
 
 class CompiledSignal:
     """A signal that remembers its verdict on the question, and counts it."""
 
-    __slots__ = ("_clock", "_judge", "_name", "_seconds", "cost", "series")
+    __slots__ = ("_clock", "_judge", "_name", "_tally", "cost", "series")
 
-    def __init__(self, signal: Signal, judge: Judge, series: SignalSeries, senses: Senses) -> None:
-        self._name = signal.name
-        self._judge = judge
-        self._clock = senses.clock
-        self._seconds = senses.book.signal_seconds[kind_of(signal)]
-        self.series = series
-        self.cost = COST_OF_MEANING if isinstance(signal, MEANING_SIGNALS) else COST_OF_WORDS
+    def __init__(self, judge: Judge, tally: Tally, *, cost: int, clock: Callable[[], float]) -> None:
         """What costs little is asked first."""
+        self._name = tally.name
+        self._judge = judge
+        self._clock = clock
+        self._tally = tally
+        self.series = tally.series
+        self.cost = cost
 
     def __call__(self, question: Question) -> bool:
-        """Whether it is true of this question."""
+        """Whether it is true of this question. Raises AnswerNeeded where somebody else has to be asked."""
         verdict = question.verdicts.get(self._name)
         if verdict is None:
             began = self._clock()
-            verdict = question.verdicts[self._name] = self._judge(question)
-            self._seconds.observe(self._clock() - began)
-            self.series.results[verdict.result] += 1
+            verdict = self._judge(question)
+            self._tally.keep(question, verdict, self._clock() - began)
         return verdict.result is Result.MATCH
 
 
@@ -94,8 +98,9 @@ def kind_of(signal: Signal) -> str:
 
 def compile_signal(signal: Signal, key: SignalKey, senses: Senses, fit: Fit | None) -> CompiledSignal:
     """A function of a question; `fit` is of the policy's own categories, where it has some. Raises BadSignalError."""
-    series = senses.book.signals.get(key)
-    return CompiledSignal(signal, _judge(signal, series, senses, fit), series, senses)
+    tally = _tally(key, senses)
+    judge = _judge(signal, key, tally, senses, fit)
+    return CompiledSignal(judge, tally, cost=_cost(signal), clock=senses.clock)
 
 
 def broken_signal(signal: Signal, key: SignalKey, senses: Senses) -> CompiledSignal:
@@ -105,10 +110,20 @@ def broken_signal(signal: Signal, key: SignalKey, senses: Senses) -> CompiledSig
         message = f"The signal {signal.name} of this policy cannot be evaluated."
         raise RoutingError(503, Code.BROKEN_SIGNAL, message, type=ErrorType.API)
 
-    return CompiledSignal(signal, judge, senses.book.signals.get(key), senses)
+    return CompiledSignal(judge, _tally(key, senses), cost=_cost(signal), clock=senses.clock)
 
 
-def _judge(signal: Signal, series: SignalSeries, senses: Senses, fit: Fit | None) -> Judge:
+def _tally(key: SignalKey, senses: Senses) -> Tally:
+    return Tally(key.signal, senses.book.signals.get(key), senses.book.signal_seconds[key.kind])
+
+
+def _cost(signal: Signal) -> int:
+    if isinstance(signal, ClassifierSignal):
+        return COST_OF_ANSWER
+    return COST_OF_MEANING if isinstance(signal, MEANING_SIGNALS) else COST_OF_WORDS
+
+
+def _judge(signal: Signal, key: SignalKey, tally: Tally, senses: Senses, fit: Fit | None) -> Judge:
     match signal:
         case KeywordsSignal():
             return _keywords(signal)
@@ -119,14 +134,21 @@ def _judge(signal: Signal, series: SignalSeries, senses: Senses, fit: Fit | None
         case PiiSignal():
             return _pii(signal)
         case ClassifierSignal():
-            raise BadSignalError("this gateway does not know signals of its kind")
+            return _classifier(signal, key, tally, senses)
     if senses.reader is None:
         raise BadSignalError("the prompt model of this gateway could not be loaded; its log says why")
     if isinstance(signal, ExamplesSignal) and fit is None:
         raise BadSignalError("a category needs two phrases at least")
-    if series.recent is None:
-        series.recent = RecentScores()
-    return judge_of(signal, senses.reader, fit, series.recent)
+    if tally.series.recent is None:
+        tally.series.recent = RecentScores()
+    return judge_of(signal, senses.reader, fit, tally.series.recent)
+
+
+def _classifier(signal: ClassifierSignal, key: SignalKey, tally: Tally, senses: Senses) -> Judge:
+    try:
+        return Classifier(signal, key, tally, known=senses.known, clock=senses.clock).judge
+    except ValueError as exc:
+        raise BadSignalError(str(exc)) from None
 
 
 def _keywords(signal: KeywordsSignal) -> Judge:

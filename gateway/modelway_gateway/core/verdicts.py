@@ -27,7 +27,10 @@ class Result(StrEnum):
 
 
 class Verdict(NamedTuple):
-    """`confidence` is what stood against the signal's bound (a probability, a score); None where there is none."""
+    """`confidence` is what stood against the signal's bound (a probability, a score); None where there is none.
+
+    A failure has its kind for a label.
+    """
 
     result: Result
     label: str = ""
