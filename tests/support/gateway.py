@@ -188,6 +188,7 @@ def a_runtime(
     previous: Runtime | None = None,
     book: SeriesBook | None = None,
     reader: Reader | None = None,
+    senses: Senses | None = None,
 ) -> Runtime:
     """What a gateway makes of it, with a plain object for each origin."""
     runtime = build(
@@ -195,7 +196,7 @@ def a_runtime(
         secrets or credentials(),
         previous,
         make_origin=lambda backend: object(),  # noqa: ARG005 - unchanged backends are told by identity
-        senses=Senses(reader=reader, book=book or SeriesBook(), clock=time.perf_counter),
+        senses=senses or Senses(reader=reader, book=book or SeriesBook(), clock=time.perf_counter),
     )
     return runtime.with_live(LiveState(splits=splits, endpoints=endpoints), revision="sha256:test")
 

@@ -125,8 +125,8 @@ class Question:
 
     @property
     def has_verdicts(self) -> bool:
-        """Whether any signal was asked."""
-        return self._verdicts is not None
+        """Whether any signal has said something."""
+        return bool(self._verdicts)
 
     @property
     def prompt(self) -> str:
