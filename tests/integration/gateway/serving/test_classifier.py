@@ -21,7 +21,7 @@ from modelway_contract.signals import ClassifierSignal, FailureMode, KeywordsSig
 from modelway_gateway.classifiers import MAX_UNDER_WAY
 from modelway_gateway.core.classifiers import MAX_ANSWER_BYTES
 
-from tests.integration.gateway.serving.scenes import END, answer, chunk, completion, events_of
+from tests.integration.gateway.serving.scenes import END, answer, asking_for_a_stream, chunk, completion, events_of
 from tests.support.gateway import KEY, Harness, a_base, a_model, a_policy, a_rule, a_target, gateway_harness
 from tests.support.ports import free_ports
 from tests.support.upstreams import (
@@ -72,9 +72,8 @@ class Scene:
     classifier: RawUpstream
     upstream: RawUpstream
 
-    def ask(self, text: str = "hi", *, stream: bool = False, **headers: str) -> Any:
-        body = {"model": "chat", "stream": stream, "messages": [{"role": "user", "content": text}]}
-        return self.harness.chat(body, **headers)
+    def ask(self, text: str = "hi", **headers: str) -> Any:
+        return self.harness.chat({"model": "chat", "messages": [{"role": "user", "content": text}]}, **headers)
 
     async def rule(self, text: str = "hi", **headers: str) -> str:
         async with self.ask(text, **headers) as got:
@@ -253,7 +252,7 @@ async def test_the_deadline_holds_from_the_connection_to_the_last_byte(part: str
 
     scripts = {"answers nothing": answering_then_waiting(), "answers half": answering_then_waiting(whole[:-5])}
     with a_port_that_drops() as port:
-        away = {"url": f"http://127.0.0.1:{port}/"} if part == "connects" else {}
+        away: dict[str, Any] = {"url": f"http://127.0.0.1:{port}/"} if part == "connects" else {}
         async with scene(scripts.get(part, drip), deadline_seconds=0.2, **away) as world:
             began = time.monotonic()
             async with world.ask() as got:
@@ -274,7 +273,7 @@ async def test_a_classifier_that_is_not_there_is_a_failure(what: str) -> None:
             "no such name": "http://classifier.invalid/",
             "untrusted": f"https://127.0.0.1:{untrusted.port}/",
         }
-        away = {"url": urls[what]} if what in urls else {}
+        away: dict[str, Any] = {"url": urls[what]} if what in urls else {}
         async with scene(answering_once(reset=True), **away) as world, world.ask() as got:
             assert got.headers["x-modelway-rule"] == "default"
             assert got.headers["x-modelway-signals"] == "legal=?0;label=unreachable;failed"
@@ -439,7 +438,10 @@ async def test_a_stream_is_decided_so_too() -> None:
     """Its first event comes after the classifier's answer."""
     held = Held()
     stream = answering(SSE_HEAD, chunked(chunk("a")), chunked(b"data: [DONE]\n\n"), END)
-    async with scene(held, upstream_script=stream) as world, under_way(world.ask(stream=True)) as (request,):
+    async with (
+        scene(held, upstream_script=stream) as world,
+        under_way(world.harness.chat(asking_for_a_stream("chat"))) as (request,),
+    ):
         await eventually(lambda: len(world.texts) == 1)
         assert world.upstream.requests == []
         held.released.set()
