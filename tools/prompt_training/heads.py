@@ -48,7 +48,7 @@ def dense(texts: Sequence[str], vocabulary: dict[str, int], table: npt.NDArray[n
         cut_text = cut(text)
         at = np.minimum(features.word_ids(cut_text, vocabulary), len(vocabulary))
         features.pool(rows[at], weights[at], made[row, :wide])
-        made[row, wide:-1] = features.shape(window(text), cut_text)
+        made[row, wide:-1] = features.shape(characters=len(window(text)), words=len(cut_text))
         made[row, -1] = np.count_nonzero(at < len(vocabulary)) / len(at)
     return made
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import mul
 from typing import Final, Generic, TypeVar, overload
 
 import numpy as np
@@ -19,6 +20,7 @@ from modelway_gateway.core.prompt import examples, features
 from modelway_gateway.core.prompt.features import Floats
 from modelway_gateway.core.prompt.language import (
     ENGLISH,
+    FIRST_WORDS,
     LEAST,
     UNKNOWN,
     Identifier,
@@ -26,9 +28,10 @@ from modelway_gateway.core.prompt.language import (
     identify,
     is_plain_english,
 )
-from modelway_gateway.core.prompt.model import DIFFICULTY_COLUMN, DOMAINS, TASKS, PromptModel
+from modelway_gateway.core.prompt.lexicon import FUNCTION, ID, KNOWN, SCALE, SIGN, TOKENS
+from modelway_gateway.core.prompt.model import COLUMNS, DIFFICULTY_COLUMN, DOMAINS, TASKS, PromptModel
 from modelway_gateway.core.prompt.tokens import expected_output
-from modelway_gateway.core.prompt.words import window, words
+from modelway_gateway.core.prompt.words import MOST_WORDS, window, words
 
 _TASK_COLUMNS: Final = slice(0, len(TASKS))
 _DOMAIN_COLUMNS: Final = slice(len(TASKS), len(TASKS) + len(DOMAINS))
@@ -116,24 +119,27 @@ class Reading:
     @_once
     def difficulty(self) -> float:
         """The probability that a cheap model fails, 0 to 1."""
-        odds = float(self._columns[2][DIFFICULTY_COLUMN])
+        odds = self._columns[2][DIFFICULTY_COLUMN]
         return 1 / (1 + math.exp(-min(max(odds, -30.0), 30.0)))
 
     @_once
     def language(self) -> Language:
         """In which language the text is written."""
-        if is_plain_english(self._words, self._known_share):
-            return Language(ENGLISH, 1.0)
+        held = self._sums[1][FUNCTION]
+        if is_plain_english(
+            known_share=self._known_share, words=min(len(self._rows), FIRST_WORDS), function_words=held
+        ):
+            return _PLAIN_ENGLISH
         found = identify(self._window, self._identifier)
         unsure = found.code == UNKNOWN and found.p < LEAST
-        if unsure and self._known_share >= _MOSTLY_KNOWN and self._has_words:
+        if unsure and self._known_share >= _MOSTLY_KNOWN and any(map(str.isalpha, words(self._window))):
             return Language(ENGLISH, self._known_share / 2)
         return found
 
     @_once
     def tokens(self) -> int:
         """An estimate of the text's tokens."""
-        in_window = self._model.token_estimate.of(self._words, self._ids)
+        in_window = self._model.token_estimate.of_text(self._sums[0][TOKENS], self._rows[:, SIGN])
         return round(in_window * len(self._text) / max(len(self._window), 1)) if self._text else 0
 
     @_once
@@ -152,62 +158,75 @@ class Reading:
         return window(self._text)
 
     @_once
-    def _words(self) -> list[str]:
-        return words(self._window)
+    def _rows(self) -> Floats:
+        """What the model knows of each word."""
+        return self._model.lexicon.rows(self._window)
+
+    @_once
+    def _sums(self) -> list[list[float]]:
+        """What the rows add up to: all of them, and the first."""
+        sums: list[list[float]] = (_ALL_AND_FIRST[:, : len(self._rows)] @ self._rows).tolist()
+        return sums
 
     @_once
     def _ids(self) -> features.Ids:
-        return features.word_ids(self._words, self._model.vocabulary)
+        return self._rows[:, ID].astype(np.uint32)
 
     @_once
     def _known_share(self) -> float:
-        beyond = int(np.count_nonzero(self._ids >= len(self._model.vocabulary)))
-        return 1 - beyond / len(self._ids) if len(self._ids) else 0.0
-
-    @_once
-    def _has_words(self) -> bool:
-        return any(word.isalpha() for word in self._words)
+        return self._sums[0][KNOWN] / max(len(self._rows), 1)
 
     @_once
     def _dense(self) -> Floats:
         """What the second head reads."""
         model = self._model
         made = np.empty(len(model.dense), dtype=np.float32)
-        at = np.minimum(self._ids, len(model.vocabulary))
-        features.pool(model.table.take(at, axis=0), model.table_scale.take(at), made[: -features.SHAPE])
-        made[-features.SHAPE :] = features.shape(self._window, self._words)
-        made[-features.SHAPE :] -= model.shape_middle
-        made[-features.SHAPE :] *= model.shape_spread
+        # Words beyond the vocabulary are clipped to the row of zeros behind it.
+        rows = model.table.take(self._ids, axis=0, mode="clip")
+        features.pool(rows, self._rows[:, SCALE], made[: -features.SHAPE])
+        shape = made[-features.SHAPE :]
+        shape[:] = features.shape(characters=len(self._window), words=len(self._rows))
+        shape -= model.shape_middle
+        shape *= model.shape_spread
         return made
 
     @_once
-    def _columns(self) -> tuple[Floats, Floats, Floats]:
+    def _columns(self) -> tuple[list[float], list[float], list[float]]:
         """What the two heads say and what they say together, by column: logarithms of shares, but for a constant."""
         model = self._model
         places, weights = features.buckets(self._ids)
-        one = (weights @ model.sparse.take(places, axis=0).astype(np.float32)) * model.sparse_scale + model.sparse_bias
-        other = self._dense @ model.dense + model.dense_bias
-        return one, other, one + model.mix * (other - one)
+        one = (weights @ model.sparse.take(places, axis=0, mode="clip").astype(np.float32))[:COLUMNS]
+        one *= model.sparse_scale
+        one += model.sparse_bias
+        other = self._dense @ model.dense
+        other += model.dense_bias
+        both = other - one
+        both *= model.mix
+        both += one
+        return one.tolist(), other.tolist(), both.tolist()
 
     def _answer(self, labels: tuple[LabelT, ...], columns: slice, confidence: Sequence[float]) -> Answer[LabelT] | None:
-        if not self._words or not self.language.known:
+        if not len(self._rows) or not self.language.known:
             return None
-        one, other, mixed = (head[columns].tolist() for head in self._columns)
+        one, other, mixed = [head[columns] for head in self._columns]
         winner = max(mixed)
         at = mixed.index(winner)
         terms = confidence_terms(
             winner=-math.log(sum([math.exp(score - winner) for score in mixed])),
             agree=one.index(max(one)) == other.index(max(other)),
             known_share=self._known_share,
-            words=len(self._words),
+            words=len(self._rows),
         )
-        odds = sum(weight * term for weight, term in zip(confidence, terms, strict=True))
+        odds = sum(map(mul, confidence, terms))
         p = 1 / (1 + math.exp(-min(max(odds, -30.0), 30.0)))
         # The labels were learned from English. Elsewhere few pairs of neighbours are known on both sides: the square of
         # the share of known words says how many, and that is what an answer is worth.
         return Answer(labels[at], p if self.language.code == ENGLISH else p * self._known_share**2)
 
 
+_PLAIN_ENGLISH: Final = Language(ENGLISH, 1.0)
+_ALL_AND_FIRST: Final = np.ones((2, MOST_WORDS), dtype=np.float32)
+_ALL_AND_FIRST[1, FIRST_WORDS:] = 0.0
 _MOSTLY_KNOWN: Final = 0.6
 """The share of English words from which a text of unlikely language (a formula, a list of terms) is read as English."""
 

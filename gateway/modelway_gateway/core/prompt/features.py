@@ -16,7 +16,6 @@ import numpy.typing as npt
 from modelway_gateway.core.prompt.words import MAX_WORD_CHARS
 
 Ids = npt.NDArray[np.uint32]
-Buckets = npt.NDArray[np.intp]
 Floats = npt.NDArray[np.float32]
 
 BUCKETS: Final = 1 << 16
@@ -27,10 +26,14 @@ FIELD_WORDS: Final = 24
 """How many words at either end are pooled apart from the whole."""
 SHAPE: Final = 2
 """Numbers in the shape of a text."""
-_UNIGRAM, _BIGRAM_LEFT, _BIGRAM_RIGHT, _HEAD, _TAIL = (
-    np.uint32(odd) for odd in (0x9E3779B1, 0x85EBCA6B, 0xC2B2AE35, 0x27D4EB2F, 0x165667B1)
+_FACTORS: Final = np.array([[0x9E3779B1], [0x85EBCA6B], [0xC2B2AE35], [0x27D4EB2F], [0x165667B1]], dtype=np.uint32)
+"""What a word's number is multiplied by: alone, left of another, right of another, among the first, among the last."""
+_ONE, _TWO, _SHIFT = np.uint32(1), np.uint32(2), np.uint32(16)
+_EDGE_WEIGHTS: Final = tuple(
+    np.repeat([max(size, 1) ** -0.5 for size in sizes], sizes).astype(np.float32)
+    for sizes in ((edge, max(edge - 1, 0), edge) for edge in range(EDGE_WORDS + 1))
 )
-_SHIFT: Final = np.uint32(16)
+"""By the number of words at an end: of the first, of neighbours among them, of the last."""
 _LEAST_LENGTH: Final = np.float32(1e-6)
 
 
@@ -39,35 +42,37 @@ def word_ids(words: Sequence[str], vocabulary: Mapping[str, int]) -> Ids:
     ids = [*map(vocabulary.get, words)]
     if None in ids:
         known = len(vocabulary)
-        ids = [known + _unknown(word) if found is None else found for found, word in zip(ids, words, strict=True)]
+        ids = [known + unknown_id(word) if found is None else found for found, word in zip(ids, words, strict=True)]
     return np.array(ids, dtype=np.uint32)
 
 
-def _unknown(word: str) -> int:
+def unknown_id(word: str) -> int:
+    """How far above the vocabulary a word is numbered that it lacks."""
     return zlib.crc32(word[:MAX_WORD_CHARS].encode("utf-8", "surrogatepass")) % UNKNOWN_IDS
 
 
-def buckets(ids: Ids) -> tuple[Buckets, Floats]:
+def buckets(ids: Ids) -> tuple[Ids, Floats]:
     """The hashed features of a text and their weights: words, neighbours, and the words at either end, marked."""
     count = len(ids)
     edge = min(count, EDGE_WORDS)
     pairs, edge_pairs = max(count - 1, 0), max(edge - 1, 0)
-    made = np.empty(count + pairs + edge + edge_pairs + edge, dtype=np.uint32)
+    words, left, right, head, tail = _FACTORS * ids
+    right = right[1:]
+    made = np.concatenate(
+        (
+            words,
+            left[:-1] ^ right,
+            head[:edge] + _ONE,
+            head[:edge_pairs] ^ right[:edge_pairs],
+            tail[count - edge :] + _TWO,
+        )
+    )
+    made >>= _SHIFT
     weights = np.empty(len(made), dtype=np.float32)
-    begin = 0
-    for size in (count, pairs, edge, edge_pairs, edge):
-        weights[begin : begin + size] = max(size, 1) ** -0.5
-        begin += size
-    right = ids[1:] * _BIGRAM_RIGHT
-    np.multiply(ids, _UNIGRAM, out=made[:count])
-    begin = count + pairs
-    np.bitwise_xor(ids[:-1] * _BIGRAM_LEFT, right, out=made[count:begin])
-    head = ids[:edge] * _HEAD
-    np.add(head, np.uint32(1), out=made[begin : begin + edge])
-    begin += edge
-    np.bitwise_xor(head[:-1], right[:edge_pairs], out=made[begin : begin + edge_pairs])
-    np.add(ids[count - edge :] * _TAIL, np.uint32(2), out=made[begin + edge_pairs :])
-    return (made >> _SHIFT).astype(np.intp), weights
+    weights[:count] = max(count, 1) ** -0.5
+    weights[count : count + pairs] = max(pairs, 1) ** -0.5
+    weights[count + pairs :] = _EDGE_WEIGHTS[edge]
+    return made, weights
 
 
 def pool(rows: npt.NDArray[np.int8], scales: Floats, into: Floats) -> None:
@@ -81,6 +86,6 @@ def pool(rows: npt.NDArray[np.int8], scales: Floats, into: Floats) -> None:
     fields /= np.maximum(lengths, _LEAST_LENGTH)[:, None]
 
 
-def shape(text: str, words: Sequence[str]) -> tuple[float, float]:
-    """How long a text is, in characters and in words, on a scale of ratios."""
-    return math.log1p(len(text) / 20), math.log1p(len(words))
+def shape(*, characters: int, words: int) -> tuple[float, float]:
+    """How long a text is, on a scale of ratios."""
+    return math.log1p(characters / 20), math.log1p(words)

@@ -13,6 +13,8 @@ from typing import Final, Protocol
 import numpy as np
 
 UNKNOWN: Final = "unknown"
+FIRST_WORDS: Final = 60
+"""How many words are asked whether they are English."""
 READ_CHARS: Final = 300
 """How much of a text lid.176 is shown: its cost grows with that, its verdict hardly changes."""
 LEAST: Final = 0.25
@@ -60,12 +62,12 @@ class Language:
         return self.code != UNKNOWN
 
 
-def is_plain_english(words: Sequence[str], known_share: float) -> bool:
-    """Whether the words themselves say English: nearly all are known, and enough of them hold sentences together."""
-    if known_share < ENGLISH_SHARE or not words:
-        return False
-    held = sum(map(FUNCTION_WORDS.__contains__, words[:60]))
-    return held >= 2 and held >= 0.12 * min(len(words), 60)
+def is_plain_english(*, known_share: float, words: int, function_words: float) -> bool:
+    """Whether the words themselves say English: nearly all are known, and enough of the first hold sentences together.
+
+    `words` counts those first ones, at most `FIRST_WORDS`.
+    """
+    return known_share >= ENGLISH_SHARE and function_words >= 2 and function_words >= 0.12 * words
 
 
 def identify(text: str, identifier: Identifier) -> Language:

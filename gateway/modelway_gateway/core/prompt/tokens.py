@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from operator import mul
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
 from modelway_contract.prompt_labels import ExpectedOutput, Task
-from modelway_gateway.core.prompt.features import Ids
+from modelway_gateway.core.prompt.features import Floats, Ids
 
 Counts = npt.NDArray[np.float64]
 KINDS: Final = 9
@@ -25,29 +24,29 @@ _SIGN: Final = 6
 _LATIN_END: Final = "\u024f"
 
 
-def kinds_of(word: str, own: int) -> list[float]:
-    """What one word adds; `own` is its exact count, or 0 beyond the vocabulary."""
-    counts = [0.0] * KINDS
+def kinds_of(word: str, own: int) -> tuple[tuple[int, float], ...]:
+    """What one word adds, and to which kinds; `own` is its exact count, or 0 beyond the vocabulary."""
     if own:
-        counts[0] = own
-    elif word[0] == "0":
-        counts[5] = (len(word) + 2) // 3
-    elif word == "\n":
-        counts[8] = 1
-    elif not word[0].isalpha():
-        counts[_SIGN] = 1
-    elif word.isascii():
-        counts[1], counts[2] = 1, len(word)
-    elif max(word) <= _LATIN_END:
-        counts[3] = len(word)
-    else:
-        counts[4] = len(word)
-    return counts
+        return ((0, own),)
+    if word[0] == "0":
+        return ((5, (len(word) + 2) // 3),)
+    if word == "\n":
+        return ((8, 1),)
+    if not word[0].isalpha():
+        return ((_SIGN, 1),)
+    if word.isascii():
+        return (1, 1), (2, len(word))
+    return ((3 if max(word) <= _LATIN_END else 4, len(word)),)
 
 
 def kinds_table(words: Iterable[str], own: Iterable[int]) -> Counts:
     """What each word of a vocabulary adds, a row each."""
-    return np.array([kinds_of(word, count) for word, count in zip(words, own, strict=True)], dtype=np.float64)
+    found = [kinds_of(word, count) for word, count in zip(words, own, strict=True)]
+    made = np.zeros((len(found), KINDS))
+    for row, kinds in enumerate(found):
+        for kind, count in kinds:
+            made[row, kind] = count
+    return made
 
 
 def count_kinds(words: Sequence[str], ids: Ids, table: Counts) -> Counts:
@@ -58,7 +57,8 @@ def count_kinds(words: Sequence[str], ids: Ids, table: Counts) -> Counts:
     signs = np.zeros(len(ids))
     signs[known] = rows[:, _SIGN]
     for at in np.flatnonzero(~known).tolist():
-        counts += kinds_of(words[at], 0)
+        for kind, count in kinds_of(words[at], 0):
+            counts[kind] += count
     following = float(signs[1:] @ signs[:-1])
     counts[_SIGN] -= following
     counts[_SIGN + 1] += following
@@ -66,25 +66,27 @@ def count_kinds(words: Sequence[str], ids: Ids, table: Counts) -> Counts:
 
 
 class TokenEstimate:
-    """The same count, weighed: each word of the vocabulary is worth a number, so a text is the sum of its words."""
+    """The same count, weighed: a word is worth a number, so a text is the sum of its words and its pairs of signs."""
 
     __slots__ = ("_following", "_signs", "_values", "_weights")
 
     def __init__(self, table: Counts, weights: Counts) -> None:
-        self._values = np.append(table @ weights, 0.0).astype(np.float32)
-        self._signs = np.append(table[:, _SIGN], 0.0).astype(np.float32)
+        self._values = table @ weights
+        self._signs = table[:, _SIGN]
         self._weights = weights.tolist()
         self._following = float(weights[_SIGN + 1] - weights[_SIGN])
 
-    def of(self, words: Sequence[str], ids: Ids) -> float:
-        """Estimate a text; ids beyond the vocabulary are looked at one by one."""
-        most = len(self._values) - 1
-        known = np.minimum(ids, most)
-        signs = self._signs.take(known)
-        tokens = float(self._values.take(known).sum()) + self._following * float(signs[1:] @ signs[:-1])
-        for at in (known == most).nonzero()[0].tolist():
-            tokens += sum(map(mul, self._weights, kinds_of(words[at], 0)))
-        return tokens
+    def of_vocabulary(self) -> list[tuple[float, float]]:
+        """What each word of the vocabulary is worth, and whether it is a sign."""
+        return [*zip(self._values.tolist(), self._signs.tolist(), strict=True)]
+
+    def of_unknown(self, word: str) -> float:
+        """What a word beyond the vocabulary is worth. It never counts as a sign that another follows."""
+        return float(sum([self._weights[kind] * count for kind, count in kinds_of(word, 0)]))
+
+    def of_text(self, worth: float, signs: Floats) -> float:
+        """Estimate a text of words that are worth so much together, by where signs stand in it."""
+        return worth + self._following * float(signs[1:] @ signs[:-1])
 
 
 _BY_TASK: Final = {

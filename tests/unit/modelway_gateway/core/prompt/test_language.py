@@ -7,7 +7,7 @@ import pytest
 
 from modelway_contract.prompt_labels import LANGUAGES
 from modelway_gateway.core.prompt.analyser import Analyser
-from modelway_gateway.core.prompt.language import UNKNOWN, Language, identify, is_plain_english
+from modelway_gateway.core.prompt.language import FUNCTION_WORDS, UNKNOWN, Language, identify, is_plain_english
 from modelway_gateway.prompt_model import FILES
 
 from tests.unit.modelway_gateway.core.prompt.languages import PROMPTS
@@ -82,7 +82,9 @@ def test_the_identifier_sees_one_short_line() -> None:
 )
 def test_plain_english_needs_its_function_words(words: list[str], share: float, expected: bool) -> None:
     """Known words alone are not enough: Dutch shares some of them."""
-    assert expected is is_plain_english(words, share)
+    held = sum(word in FUNCTION_WORDS for word in words)
+
+    assert expected is is_plain_english(known_share=share, words=len(words), function_words=held)
 
 
 def test_policies_may_name_the_languages_that_can_be_told_and_no_others() -> None:

@@ -6,6 +6,7 @@ import pytest
 from modelway_contract.prompt_labels import ExpectedOutput, Task
 from modelway_gateway.core.prompt.analyser import Analyser
 from modelway_gateway.core.prompt.features import word_ids
+from modelway_gateway.core.prompt.lexicon import SIGN, TOKENS, Lexicon
 from modelway_gateway.core.prompt.tokens import (
     KINDS,
     TokenEstimate,
@@ -39,10 +40,13 @@ def test_a_text_is_counted_by_kinds(words: list[str], expected: list[float]) -> 
     vocabulary = {"hello": 0, "(": 1, ")": 2, "\n": 3}
     table, ids = kinds_table(vocabulary, [2, 0, 0, 0]), word_ids(words, vocabulary)
     weights = np.arange(1.0, KINDS + 1)
-    estimate = TokenEstimate(table, weights).of(words, ids)
+    estimate = TokenEstimate(table, weights)
+    rows = Lexicon([*vocabulary], np.ones(len(vocabulary), dtype=np.float32), estimate).rows(" ".join(words))
 
     assert expected == count_kinds(words, ids, table).tolist()
-    assert estimate == pytest.approx(float(np.dot(expected, weights)))
+    assert float(np.dot(expected, weights)) == pytest.approx(
+        estimate.of_text(float(rows[:, TOKENS].sum()), rows[:, SIGN])
+    )
 
 
 @pytest.mark.parametrize(("text", "exact"), EXACT.items())
