@@ -184,10 +184,10 @@ class Reading:
         # Words beyond the vocabulary are clipped to the row of zeros behind it.
         rows = model.table.take(self._ids, axis=0, mode="clip")
         features.pool(rows, self._rows[:, SCALE], made[: -features.SHAPE])
-        shape = made[-features.SHAPE :]
-        shape[:] = features.shape(characters=len(self._window), words=len(self._rows))
-        shape -= model.shape_middle
-        shape *= model.shape_spread
+        shape = features.shape(characters=len(self._window), words=len(self._rows))
+        made[-features.SHAPE :] = [
+            (own - middle) * spread for own, middle, spread in zip(shape, *model.shape_scale, strict=True)
+        ]
         return made
 
     @_once
@@ -211,8 +211,9 @@ class Reading:
         one, other, mixed = [head[columns] for head in self._columns]
         winner = max(mixed)
         at = mixed.index(winner)
+        exp = math.exp
         terms = confidence_terms(
-            winner=-math.log(sum([math.exp(score - winner) for score in mixed])),
+            winner=-math.log(sum([exp(score - winner) for score in mixed])),
             agree=one.index(max(one)) == other.index(max(other)),
             known_share=self._known_share,
             words=len(self._rows),

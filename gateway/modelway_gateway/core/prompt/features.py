@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import zlib
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
@@ -26,14 +27,14 @@ FIELD_WORDS: Final = 24
 """How many words at either end are pooled apart from the whole."""
 SHAPE: Final = 2
 """Numbers in the shape of a text."""
-_FACTORS: Final = np.array([[0x9E3779B1], [0x85EBCA6B], [0xC2B2AE35], [0x27D4EB2F], [0x165667B1]], dtype=np.uint32)
-"""What a word's number is multiplied by: alone, left of another, right of another, among the first, among the last."""
-_ONE, _TWO, _SHIFT = np.uint32(1), np.uint32(2), np.uint32(16)
-_EDGE_WEIGHTS: Final = tuple(
-    np.repeat([max(size, 1) ** -0.5 for size in sizes], sizes).astype(np.float32)
-    for sizes in ((edge, max(edge - 1, 0), edge) for edge in range(EDGE_WORDS + 1))
+_FACTORS: Final = np.array(
+    [[0x9E3779B1], [0x85EBCA6B], [0xC2B2AE35], [0x27D4EB2F], [0x27D4EB2F], [0x165667B1]], dtype=np.uint32
 )
-"""By the number of words at an end: of the first, of neighbours among them, of the last."""
+"""What a word's number is multiplied by: alone, left and right of another, left of another at the beginning, among the
+first, among the last."""
+_MARKS: Final = np.array([[0], [0], [0], [0], [1], [2]], dtype=np.uint32)
+"""What is added to it."""
+_SHIFT: Final = np.uint32(16)
 _LEAST_LENGTH: Final = np.float32(1e-6)
 
 
@@ -55,24 +56,31 @@ def buckets(ids: Ids) -> tuple[Ids, Floats]:
     """The hashed features of a text and their weights: words, neighbours, and the words at either end, marked."""
     count = len(ids)
     edge = min(count, EDGE_WORDS)
-    pairs, edge_pairs = max(count - 1, 0), max(edge - 1, 0)
-    words, left, right, head, tail = _FACTORS * ids
-    right = right[1:]
+    edge_pairs = max(edge - 1, 0)
+    turned = _FACTORS * ids
+    turned += _MARKS
+    right = turned[2, 1:]
     made = np.concatenate(
         (
-            words,
-            left[:-1] ^ right,
-            head[:edge] + _ONE,
-            head[:edge_pairs] ^ right[:edge_pairs],
-            tail[count - edge :] + _TWO,
+            turned[0],
+            turned[1, :-1] ^ right,
+            turned[4, :edge],
+            turned[3, :edge_pairs] ^ right[:edge_pairs],
+            turned[5, count - edge :],
         )
     )
     made >>= _SHIFT
-    weights = np.empty(len(made), dtype=np.float32)
-    weights[:count] = max(count, 1) ** -0.5
-    weights[count : count + pairs] = max(pairs, 1) ** -0.5
-    weights[count + pairs :] = _EDGE_WEIGHTS[edge]
-    return made, weights
+    return made, _weights(count)
+
+
+@lru_cache(maxsize=256)
+def _weights(count: int) -> Floats:
+    """By the number of words: each group of features weighs as much as its members are many, to the power of -1/2."""
+    edge = min(count, EDGE_WORDS)
+    sizes = (count, max(count - 1, 0), edge, max(edge - 1, 0), edge)
+    weights = np.repeat([max(size, 1) ** -0.5 for size in sizes], sizes).astype(np.float32)
+    weights.flags.writeable = False
+    return weights
 
 
 def pool(rows: npt.NDArray[np.int8], scales: Floats, into: Floats) -> None:

@@ -49,8 +49,8 @@ class PromptModel:
     dense: Floats
     """The second head, over the pooled rows and the shape of the text; column after column, as it is multiplied."""
     dense_bias: Floats
-    shape_middle: Floats
-    shape_spread: Floats
+    shape_scale: tuple[tuple[float, ...], tuple[float, ...]]
+    """What is subtracted from each number of a text's shape, and what it is multiplied by then."""
     mix: Floats
     """How much the second head counts, by column."""
     confidence: tuple[tuple[float, ...], ...]
@@ -111,8 +111,10 @@ def _checked(held: dict[str, npt.NDArray[np.generic]]) -> PromptModel:
         sparse_bias=_frozen(held["sparse_bias"].astype(np.float32, copy=False)),
         dense=_frozen(np.asfortranarray(held["dense"].astype(np.float32))),
         dense_bias=_frozen(held["dense_bias"].astype(np.float32, copy=False)),
-        shape_middle=_frozen(held["shape_middle"].astype(np.float32, copy=False)),
-        shape_spread=_frozen(held["shape_spread"].astype(np.float32, copy=False)),
+        shape_scale=(
+            tuple(held["shape_middle"].astype(float).tolist()),
+            tuple(held["shape_spread"].astype(float).tolist()),
+        ),
         mix=_frozen(held["mix"].astype(np.float32, copy=False)),
         confidence=tuple(tuple(row) for row in held["confidence"].astype(float).tolist()),
     )
