@@ -38,7 +38,7 @@ test: dev-env node ## every test: unit, integration, and the cluster tests on a 
 	@$(PYTEST) tests
 
 test-unit: dev-env ## the pure core, playbooks, properties
-	@$(PYTEST) tests/unit tests/playbooks tests/golden tests/test_layout.py tests/test_catalogue.py
+	@$(PYTEST) tests/unit tests/playbooks tests/golden tests/prompt_routes tests/test_layout.py tests/test_catalogue.py
 
 test-integration: dev-env node ## real servers on loopback
 	@$(PYTEST) tests/integration tests/hostile
