@@ -20,6 +20,7 @@ from modelway_contract.config import HeaderCondition, SignalCondition, When
 from modelway_contract.signals import ClassifierSignal, FailureMode, KeywordsSignal, Signal
 from modelway_gateway.classifiers import MAX_UNDER_WAY
 from modelway_gateway.core.classifiers import MAX_ANSWER_BYTES
+from modelway_gateway.upstream.tls import private_context
 
 from tests.integration.gateway.serving.scenes import END, answer, asking_for_a_stream, chunk, completion, events_of
 from tests.support.gateway import KEY, Harness, a_base, a_model, a_policy, a_rule, a_target, gateway_harness
@@ -99,7 +100,7 @@ class Scene:
 def a_signal(port: int, **changes: Any) -> ClassifierSignal:
     fields = {
         "name": "legal",
-        "url": f"http://127.0.0.1:{port}/judge",
+        "url": f"http://localhost:{port}/judge",
         "any_of": ("legal", "tax"),
         "deadline_seconds": SLOW_SECONDS,
         **changes,
@@ -279,6 +280,17 @@ async def test_a_classifier_that_is_not_there_is_a_failure(what: str) -> None:
             assert got.headers["x-modelway-signals"] == "legal=?0;label=unreachable;failed"
 
     assert untrusted.requests == []
+
+
+async def test_https_is_asked_with_the_trust_that_models_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The machine's authorities; here one that was made for the test."""
+    authority = an_authority()
+    monkeypatch.setattr("modelway_gateway.classifiers.system_context", lambda: private_context(authority.pem))
+    async with raw_upstream(LEGAL, tls=authority.server_context("localhost")) as trusted:
+        async with scene(OTHER, url=f"https://localhost:{trusted.port}/judge") as world:
+            assert await world.rule() == "special"
+
+    assert len(trusted.requests) == 1
 
 
 async def test_a_connection_that_was_closed_while_it_rested_fails_nothing() -> None:
