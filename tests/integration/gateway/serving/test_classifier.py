@@ -286,9 +286,11 @@ async def test_https_is_asked_with_the_trust_that_models_are(monkeypatch: pytest
     """The machine's authorities; here one that was made for the test."""
     authority = an_authority()
     monkeypatch.setattr("modelway_gateway.classifiers.system_context", lambda: private_context(authority.pem))
-    async with raw_upstream(LEGAL, tls=authority.server_context("localhost")) as trusted:
-        async with scene(OTHER, url=f"https://localhost:{trusted.port}/judge") as world:
-            assert await world.rule() == "special"
+    async with (
+        raw_upstream(LEGAL, tls=authority.server_context("localhost")) as trusted,
+        scene(OTHER, url=f"https://localhost:{trusted.port}/judge") as world,
+    ):
+        assert await world.rule() == "special"
 
     assert len(trusted.requests) == 1
 
@@ -406,7 +408,7 @@ async def test_a_classifier_that_hangs_holds_few_connections() -> None:
 
 async def test_a_client_that_goes_away_is_asked_for_no_longer() -> None:
     """The question ends with the last one who waits for it, and no model is called."""
-    async with scene(answering_then_waiting()) as world:
+    async with scene(answering_then_waiting(), deadline_seconds=60.0) as world:
         async with under_way(world.ask("same"), world.ask("same")) as (first, second):
             await eventually(lambda: world.texts == ["same"] and world.harness.gateway.metrics.inflight == 2)
             first.cancel()
