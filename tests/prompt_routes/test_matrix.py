@@ -5,6 +5,7 @@ from pathlib import Path
 
 from tests.prompt_routes.corpus import ROUTES, Prompt, prompts
 from tests.prompt_routes.matrix import matrix_in, matrix_of
+from tests.prompt_routes.picture import PICTURE, RECORD, draw
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 
@@ -38,3 +39,8 @@ def test_table_in_the_documentation_is_that_of_the_record() -> None:
     assert matrix.table() in (DOCS / "prompt-model.md").read_text()
     assert len(prompts()) == matrix.counts.total()
     assert set(record["astray"]) <= {prompt.id for prompt in prompts()}
+
+
+def test_picture_in_the_documentation_is_that_of_the_record() -> None:
+    """`python -m tests.prompt_routes.picture` draws it anew."""
+    assert draw(json.loads(RECORD.read_text())) == PICTURE.read_text()
