@@ -7,7 +7,6 @@ into lines. What the scanner must find is planted for it in `tests/unit/support/
 from __future__ import annotations
 
 import base64
-import re
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import chain
@@ -18,7 +17,9 @@ PROMPT_CANARY = "quokkaprompt27182"
 PROMPT = f"{PROMPT_CANARY} says hello"
 """What tests ask that have nothing special to ask. The canary comes first, so that a shortened prompt still has it."""
 
-_GAPS = re.compile(rb"(?:\s|\\[nrt]|\\u000[ad9]|=\r?\n)+")
+_WHITESPACE = b" \t\r\n\v\f"
+_WRITTEN_GAPS = (b"=\r\n", b"=\n", b"\\\\n", b"\\n", b"\\r", b"\\t", b"\\u000a", b"\\u000d")
+"""How a break of a line is written where it is not one: quoted-printable, JSON in JSON, JSON."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ class Canary:
     def forms_in(self, data: bytes | str) -> list[str]:
         """Names of the forms in which it stands there."""
         given = data.encode("utf-8", "surrogatepass") if isinstance(data, str) else data
-        found = dict.fromkeys(chain(self._forms_in(given), self._forms_in(_GAPS.sub(b"", given))))
+        found = dict.fromkeys(chain(self._forms_in(given), self._forms_in(_without_gaps(given))))
         return list(found)
 
     def _forms_in(self, data: bytes) -> list[str]:
@@ -73,6 +74,13 @@ class Canary:
 
 
 _URL_SAFE = bytes.maketrans(b"-_", b"+/")
+
+
+def _without_gaps(data: bytes) -> bytes:
+    for gap in _WRITTEN_GAPS:
+        data = data.replace(gap, b"")
+    return data.translate(None, _WHITESPACE)
+
 
 CANARY = Canary(PROMPT_CANARY)
 

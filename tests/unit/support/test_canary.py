@@ -50,6 +50,7 @@ PLANTED: dict[str, str | bytes] = {
     "base64 in lines of 76, CR LF": "\r\n".join(textwrap.wrap(LONG, 76)),
     "base64 in lines, in YAML": "\n".join(f"    {line}" for line in textwrap.wrap(LONG, 64)),
     "base64 in lines, in JSON": json.dumps("\n".join(textwrap.wrap(LONG, 64))),
+    "base64 in lines, in JSON in JSON": json.dumps(json.dumps("\n".join(textwrap.wrap(LONG, 64)))),
     "hexadecimal in lines of 8": "\n".join(textwrap.wrap(PLAIN.hex(), 8)),
     "plain, split over two lines": f"{WORD[:7]}\n{WORD[7:]}",
     "quoted-printable, split": f"{WORD[:7]}=\n{WORD[7:]}",
