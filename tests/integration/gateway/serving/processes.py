@@ -8,17 +8,23 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import aiohttp
 
 from tests.support.gateway import TOKEN
 from tests.support.search import overhearing
 
+ROOT = Path(__file__).resolve().parents[4]
+
 
 @asynccontextmanager
-async def process(*arguments: str, **environment: str) -> AsyncIterator[asyncio.subprocess.Process]:
+async def process(
+    *arguments: str, module: str = "modelway_gateway", **environment: str
+) -> AsyncIterator[asyncio.subprocess.Process]:
+    """The program, or one of its tests' own that ends in it; killed with the block if it has not ended by itself."""
     started = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "modelway_gateway", *arguments,
+        sys.executable, "-m", module, *arguments, cwd=ROOT,
         stderr=asyncio.subprocess.PIPE, env={"PATH": "/usr/bin", **environment},
     )  # fmt: skip
     async with overhearing(started, "a gateway"):
@@ -69,6 +75,10 @@ class Running:
         return f"http://127.0.0.1:{self.client_port}/v1/chat/completions"
 
     @property
+    def metrics_url(self) -> str:
+        return f"http://127.0.0.1:{self.metrics_port}/metrics"
+
+    @property
     def ready_url(self) -> str:
         return f"http://127.0.0.1:{self.metrics_port}/readyz"
 
@@ -82,9 +92,12 @@ class Running:
 
 
 @asynccontextmanager
-async def listening(*flags: str, **environment: str) -> AsyncIterator[Running]:
+async def listening(
+    *flags: str, first: tuple[str, ...] = (), module: str = "modelway_gateway", **environment: str
+) -> AsyncIterator[Running]:
     """A process on free ports of loopback, from the moment on at which it takes requests."""
-    async with process(*LOOPBACK, *flags, MODELWAY_ADMIN_TOKEN=TOKEN, **environment) as started:
+    arguments = (*first, *LOOPBACK, *flags)
+    async with process(*arguments, module=module, MODELWAY_ADMIN_TOKEN=TOKEN, **environment) as started:
         ports = await event(started, "listening")
         admin = ports["admin"]
         assert admin is None or isinstance(admin, int)
