@@ -7,6 +7,7 @@ and a candidate with a wrong one must not pass for healthy.
 
 from __future__ import annotations
 
+import re
 import time
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
@@ -39,6 +40,10 @@ _TIMEOUT_CAUSES: Final = {
 _NOT_CONNECTED: Final = frozenset({FailureKind.CONNECT_ERROR, FailureKind.DNS_ERROR, FailureKind.TLS_ERROR})
 _NOT_THE_CLIENTS_FAULT: Final = frozenset({404, 405})
 _PASSING_STATUSES: Final = frozenset({500, 502, 503, 504, 529})
+_RETRY_AFTER: Final = re.compile(
+    rb"[0-9]{1,9}(?:\.[0-9]{1,9})?|[A-Z][a-z]{2}, [0-9]{2} [A-Z][a-z]{2} [0-9]{4} [0-9]{2}:[0-9]{2}:[0-9]{2} GMT"
+)
+"""Seconds or a date: whatever else an upstream says there may quote the prompt."""
 _FINAL: Final = Cause()
 _SERVER_ERROR: Final = Cause(RetryOn.SERVER_ERROR)
 
@@ -203,10 +208,8 @@ def _presentable(text: str | None, backend: Backend, length: int) -> str:
 
 def _retry_after(headers: Headers) -> str | None:
     for name, value in headers:
-        if name == b"retry-after" and len(value) <= 32 and value.isascii():
-            text = value.decode("ascii")
-            if text.isprintable():
-                return text
+        if name == b"retry-after" and _RETRY_AFTER.fullmatch(value) is not None:
+            return value.decode("ascii")
     return None
 
 
