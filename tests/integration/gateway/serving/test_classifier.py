@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import random
 import socket
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -18,11 +19,13 @@ import pytest
 
 from modelway_contract.config import HeaderCondition, SignalCondition, When
 from modelway_contract.signals import ClassifierSignal, FailureMode, KeywordsSignal, Signal
-from modelway_gateway.classifiers import MAX_UNDER_WAY
+from modelway_gateway.classifiers import MAX_UNDER_WAY, Classifiers
 from modelway_gateway.core.classifiers import MAX_ANSWER_BYTES
 from modelway_gateway.upstream.tls import private_context
+from modelway_gateway.waiting import Waiting
 
 from tests.integration.gateway.serving.scenes import END, answer, asking_for_a_stream, chunk, completion, events_of
+from tests.support.canary import PROMPT, PROMPT_CANARY
 from tests.support.gateway import KEY, Harness, a_base, a_model, a_policy, a_rule, a_target, gateway_harness
 from tests.support.ports import free_ports
 from tests.support.upstreams import (
@@ -73,15 +76,15 @@ class Scene:
     classifier: RawUpstream
     upstream: RawUpstream
 
-    def ask(self, text: str = "hi", **headers: str) -> Any:
+    def ask(self, text: str = PROMPT, **headers: str) -> Any:
         return self.harness.chat({"model": "chat", "messages": [{"role": "user", "content": text}]}, **headers)
 
-    async def rule(self, text: str = "hi", **headers: str) -> str:
+    async def rule(self, text: str = PROMPT, **headers: str) -> str:
         async with self.ask(text, **headers) as got:
             assert got.status == 200
             return str(got.headers["x-modelway-rule"])
 
-    async def error(self, text: str = "hi", **headers: str) -> tuple[int, dict[str, Any], dict[str, str]]:
+    async def error(self, text: str = PROMPT, **headers: str) -> tuple[int, dict[str, Any], dict[str, str]]:
         async with self.ask(text, **headers) as got:
             return got.status, (await got.json())["error"], dict(got.headers)
 
@@ -188,15 +191,15 @@ async def test_what_the_classifier_finds_goes_where_the_rule_says() -> None:
     [
         (judgement("legal", 0.5), "match", "legal=?1;label=legal;score=0.50"),
         (judgement("legal", 0.3), "abstained", "legal=?0;label=legal;score=0.30;abstained"),
-        (judgement("zebrafish"), "no_match", "legal=?0;score=0.90"),
-        (answer(500, b"zebrafish"), "failed", "legal=?0;label=bad_status;failed"),
+        (judgement(PROMPT), "no_match", "legal=?0;score=0.90"),
+        (answer(500, PROMPT.encode()), "failed", "legal=?0;label=bad_status;failed"),
         (answer(204, b""), "failed", "legal=?0;label=bad_status;failed"),
-        (answer(200, b"zebrafish"), "failed", "legal=?0;label=bad_answer;failed"),
+        (answer(200, PROMPT.encode()), "failed", "legal=?0;label=bad_answer;failed"),
         (answer(200, b""), "failed", "legal=?0;label=bad_answer;failed"),
         (answer(200, b'{"label": "legal"}'), "failed", "legal=?0;label=bad_answer;failed"),
         (answer(200, b"x" * 20_000_000), "failed", "legal=?0;label=too_large;failed"),
         (answer(200, b"{}" + b" " * MAX_ANSWER_BYTES), "failed", "legal=?0;label=too_large;failed"),
-        (b"zebrafish\r\n\r\n", "failed", "legal=?0;label=unreachable;failed"),
+        (PROMPT.encode() + b"\r\n\r\n", "failed", "legal=?0;label=unreachable;failed"),
     ],
     ids=[
         *("match", "unsure", "unknown label", "500", "204", "garbage", "empty", "half", "huge", "just too large"),
@@ -213,7 +216,7 @@ async def test_each_answer_is_what_it_is(reply: bytes, result: str, header: str)
     assert got.headers["x-modelway-signals"] == header
     assert got.headers["x-modelway-rule"] == ("special" if result == "match" else "default")
     assert results == {result: 1}
-    assert "zebrafish" not in text
+    assert PROMPT_CANARY not in text
 
 
 async def test_a_redirect_is_not_followed() -> None:
@@ -318,7 +321,7 @@ async def test_a_connection_that_was_closed_while_it_rested_fails_nothing() -> N
 async def test_refuse_answers_503_with_the_signals_name() -> None:
     """A client may send it again; neither the URL nor the prompt is in the error, and it is counted as refused."""
     async with scene(answering(answer(500, b"no")), failure_mode=FailureMode.REFUSE) as world:
-        status, error, headers = await world.error("zebrafish")
+        status, error, headers = await world.error(PROMPT)
         metrics, results = await world.harness.metrics(), await world.results()
 
     assert (status, error["code"], error["type"]) == (503, "signal_unavailable", "api_error")
@@ -413,6 +416,7 @@ async def test_a_client_that_goes_away_is_asked_for_no_longer() -> None:
             await eventually(lambda: world.texts == ["same"] and world.harness.gateway.metrics.inflight == 2)
             first.cancel()
             await eventually(lambda: world.harness.gateway.metrics.inflight == 1)
+            assert sorted(tasks_of(Waiting, Classifiers)) == ["Classifiers._fly", "Waiting._run"]
             assert world.harness.gateway.classifiers.under_way == 1
             second.cancel()
             await eventually(lambda: world.classifier.gone == 1)
@@ -420,6 +424,35 @@ async def test_a_client_that_goes_away_is_asked_for_no_longer() -> None:
         results = await world.results()
 
     assert (world.upstream.requests, results) == ([], {})
+
+
+def tasks_of(*owners: type) -> list[str]:
+    """What runs of their methods."""
+    names = [getattr(task.get_coro(), "__qualname__", "") for task in asyncio.all_tasks()]
+    return [name for name in names if name.partition(".")[0] in {owner.__name__ for owner in owners}]
+
+
+async def test_a_storm_of_clients_that_come_and_go_leaves_nothing() -> None:
+    """Whoever stays is answered, whatever happens to others that asked the same."""
+    draws = random.Random(5)
+
+    async def script(peer: Peer) -> None:
+        while True:
+            await peer.read_request()
+            await asyncio.sleep(draws.choice((0.0, 0.005, 0.02)))
+            await peer.send(draws.choice((judgement("legal"), judgement("poem"), answer(500, b"no"))))
+
+    async with scene(script, cache_seconds=0.0) as world:
+        async with under_way(*(world.ask(f"{PROMPT} {draws.randrange(12)}") for _ in range(300))) as tasks:
+            leaving = draws.sample(tasks, 150)
+            for task in leaving:
+                await asyncio.sleep(draws.choice((0.0, 0.001)))
+                task.cancel()
+            staying = await asyncio.gather(*(each for each in tasks if each not in leaving))
+        await eventually(lambda: tasks_of(Waiting, Classifiers) == [])
+        await eventually(lambda: world.harness.gateway.metrics.inflight == 0)
+
+    assert {status for status, _, _ in staying} == {200}
 
 
 async def test_the_clients_own_deadline_counts_the_wait() -> None:
@@ -545,7 +578,7 @@ async def test_an_exception_is_answered_and_leaves_nothing(
     how: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """500 as of any handler; what is logged says where, and holds nothing of the prompt."""
-    prompt = "zebrafish"
+    prompt = PROMPT
 
     def breaks(*_: object, **__: object) -> Any:
         raise RuntimeError(prompt)
@@ -581,20 +614,20 @@ async def test_no_prompt_and_no_url_is_logged(caplog: pytest.LogCaptureFixture) 
     """At DEBUG, whatever goes wrong."""
     replies: list[Callable[[], Script]] = [
         lambda: LEGAL,
-        lambda: answering_once(b"zebrafish"),
+        lambda: answering_once(PROMPT.encode()),
         answering_once,
     ]
     with caplog.at_level(logging.DEBUG):
         for mode in FailureMode:
             for reply in replies:
-                async with scene(reply(), failure_mode=mode) as world, world.ask("zebrafish") as got:
+                async with scene(reply(), failure_mode=mode) as world, world.ask(PROMPT) as got:
                     await got.read()
                     url = f":{world.classifier.port}"
                     metrics = str(await world.harness.metrics())
                 assert url not in metrics
-                assert "zebrafish" not in metrics
-    text = "\n".join(str(vars(each)) for each in caplog.records if each.name.startswith("modelway"))
+                assert PROMPT_CANARY not in metrics
+    text = "\n".join(str(vars(each)) for each in caplog.records)
 
     assert "match legal 0.90" in text
-    assert "zebrafish" not in text
+    assert PROMPT_CANARY not in text
     assert "/judge" not in text
