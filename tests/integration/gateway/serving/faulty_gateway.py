@@ -19,6 +19,8 @@ from typing import Any
 from modelway_gateway import chat, logs, server, streamed, whole
 from modelway_gateway.__main__ import main
 from modelway_gateway.client.call import Call
+from modelway_gateway.core.classifiers import Classifier
+from modelway_gateway.core.verdicts import Verdict
 
 _kept: list[object] = []
 
@@ -149,6 +151,15 @@ def _from_upstream(kind: Any, method: str) -> None:
     setattr(kind, method, failing)
 
 
+def _in_a_classifiers_answer() -> None:
+    """Fail where what a classifier said is read, in a task of its own."""
+
+    def hear(_: Classifier, __: bytes, body: bytes) -> Verdict:
+        raise PlantedError(body.decode())
+
+    Classifier.hear = hear  # type: ignore[assignment,method-assign]
+
+
 def _at_top_level() -> None:
     """What ends the process: an error that nobody catches."""
     asked = asyncio.Event()
@@ -186,6 +197,7 @@ FAULTS: dict[str, Callable[[], None]] = {
     "upstream data": lambda: _from_upstream(whole.WholeAnswer, "on_data"),
     "upstream end": lambda: _from_upstream(whole.WholeAnswer, "on_end"),
     "upstream stream": lambda: _from_upstream(streamed.StreamedAnswer, "on_data"),
+    "classifier": _in_a_classifiers_answer,
     "top level": _at_top_level,
     "abort": lambda: _at_each_prompt(_abort),
     "hang": lambda: _at_each_prompt(_hang_up),

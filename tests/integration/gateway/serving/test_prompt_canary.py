@@ -10,7 +10,7 @@ import gzip
 import io
 import json
 import signal
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,9 +23,11 @@ from modelway_contract import codec
 from modelway_contract.config import Fallback, SignalCondition, Timeouts, When
 from modelway_contract.prompt_labels import Domain, ExpectedOutput, Pii, Task
 from modelway_contract.signals import (
+    ClassifierSignal,
     DifficultySignal,
     DomainSignal,
     ExamplesSignal,
+    FailureMode,
     InputTokensSignal,
     KeywordsSignal,
     LanguageSignal,
@@ -73,7 +75,8 @@ SIGNALS: tuple[Signal, ...] = (
     ExamplesSignal(name="returns", phrases=tuple(f"{PHRASE.word} send it back, number {n}" for n in range(6))),
 )
 
-RARE = tuple(each for each in SIGNALS if each.name != "personal")
+NAMES = ("own", *(each.name for each in SIGNALS))
+RARE = tuple(name for name in NAMES if name != "personal")
 """All but the last to be asked say no of the prompt, so that each is read and told of."""
 
 Script = Callable[[Peer, str], Any]
@@ -83,6 +86,10 @@ async def _upstream(peer: Peer) -> None:
     """Does what the request's `user` says, and has the prompt in all it says wrong."""
     while True:
         body = json.loads(await peer.read_request())
+        if "text" in body:  # a classifier's question
+            if not await JUDGEMENTS[body["text"].partition(" judge: ")[2]](peer, body["text"]):
+                return
+            continue
         said = body["messages"][-1]["content"]
         mode = body.get("user", "good")
         if mode in ENDINGS:
@@ -142,6 +149,45 @@ ENDINGS: dict[str, Script] = {
     "stream silence": _sending(SSE_HEAD, chunked(chunk("a")), wait=True),
 }
 
+
+def _judging(reply: Callable[[str], bytes], *, closes: bool = False) -> Callable[[Peer, str], Awaitable[bool]]:
+    async def judge(peer: Peer, text: str) -> bool:
+        await peer.send(reply(text))
+        return not closes
+
+    return judge
+
+
+async def _says_nothing(peer: Peer, _: str) -> bool:
+    await peer.until_gone()
+    return False
+
+
+def _said(**fields: Any) -> bytes:
+    return answer(200, json.dumps(fields).encode())
+
+
+JUDGEMENTS: dict[str, Callable[[Peer, str], Awaitable[bool]]] = {
+    "": _judging(lambda text: _said(label=text, confidence=0.9, text=text)),
+    "known label": _judging(lambda text: _said(label="legal", confidence=0.3, text=text, **{text: text})),
+    "confidence": _judging(lambda text: _said(label="legal", confidence=text)),
+    "label of a wrong kind": _judging(lambda text: _said(label=[text], confidence=0.9)),
+    "no JSON": _judging(lambda text: answer(200, text.encode())),
+    "not UTF-8": _judging(lambda text: answer(200, b'{"label":"\xff' + text.encode() + b'","confidence":1}')),
+    "too large": _judging(lambda text: answer(200, text.encode() * 200), closes=True),
+    "status 500": _judging(lambda text: answer(500, text.encode()).replace(b"Whatever", text.encode())),
+    "redirect": _judging(lambda text: answer(302, b"", f"Location: http://{PROMPT_CANARY}.invalid/{text}")),
+    "cookie": _judging(lambda _: answer(500, b"", f"Set-Cookie: {PROMPT_CANARY}={PROMPT_CANARY}; Domain=\x01")),
+    "no HTTP": _judging(lambda text: text.encode() + b"\r\n\r\n", closes=True),
+    "bad header": _judging(lambda text: b"HTTP/1.1 200 OK\r\n\0" + text.encode() + b"\r\n\r\n", closes=True),
+    "bad chunk": _judging(
+        lambda text: b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + text.encode() + b"\r\n", closes=True
+    ),
+    "cut": _judging(lambda text: b"HTTP/1.1 200 OK\r\nContent-Length: 900\r\n\r\n" + text.encode(), closes=True),
+    "silence": _says_nothing,
+}
+"""What a classifier answers to a text that ends in ` judge: ` and this name."""
+
 QUOTED = json.dumps(PROMPT).encode()
 BAD_BODIES: dict[str, bytes] = {
     "cut": b'{"model":"chat","messages":[{"role":"user","content":' + QUOTED[:-1],
@@ -184,7 +230,7 @@ class Seen:
         return [f"{place}: {form}" for place, data in everything.items() for form in canary.forms_in(data)]
 
 
-def a_config(port: int, dead: int = 9) -> Any:
+def a_config(port: int, *, dead: int = 9, failure_mode: FailureMode = FailureMode.NO_MATCH) -> Any:
     """A policy that reads everything that can be read of a prompt, with retries and a fallback."""
     times = Timeouts(connect=1.0, first_token=0.4, idle=0.4, total=3.0)
     places = tuple(
@@ -194,7 +240,7 @@ def a_config(port: int, dead: int = 9) -> Any:
     llama = a_model(backends=places)
     spare = a_model("spare", backends=(a_backend(id="team/spare@v1/main", port=port, timeouts=times),))
     rules = (
-        *(a_rule(a_target(llama), name=each.name, when=When(all=(SignalCondition(name=each.name),))) for each in RARE),
+        *(a_rule(a_target(llama), name=name, when=When(all=(SignalCondition(name=name),))) for name in RARE),
         a_rule(
             a_target(llama),
             name="personal",
@@ -203,7 +249,15 @@ def a_config(port: int, dead: int = 9) -> Any:
         ),
         a_rule(a_target(llama), fallback=Fallback(models=(spare.key,))),
     )
-    return a_base(llama, spare, policies=(a_policy(*rules, signals=SIGNALS),))
+    own = ClassifierSignal(
+        name="own",
+        url=f"http://127.0.0.1:{port}/classify",
+        any_of=("legal",),
+        deadline_seconds=0.5,
+        cache_seconds=0.0,
+        failure_mode=failure_mode,
+    )
+    return a_base(llama, spare, policies=(a_policy(*rules, signals=(*SIGNALS, own)),))
 
 
 def a_body(mode: str = "good", *, stream: bool = False, text: str = PROMPT) -> bytes:
@@ -214,18 +268,24 @@ def a_body(mode: str = "good", *, stream: bool = False, text: str = PROMPT) -> b
 
 @asynccontextmanager
 async def talkative(
-    seen: Seen, folder: Path, *flags: str, first: tuple[str, ...] = (), **environment: str
+    seen: Seen,
+    folder: Path,
+    *,
+    fault: str | None = None,
+    failure_mode: FailureMode = FailureMode.NO_MATCH,
+    environment: Mapping[str, str] | None = None,
 ) -> AsyncIterator[tuple[Running, RawUpstream, aiohttp.ClientSession]]:
     """A process at DEBUG that runs the config above; `seen` is complete when the block has ended."""
-    module = "tests.integration.gateway.serving.faulty_gateway" if first else "modelway_gateway"
+    first = () if fault is None else (fault,)
+    module = "modelway_gateway" if fault is None else "tests.integration.gateway.serving.faulty_gateway"
     async with AsyncExitStack() as stack:
         upstream = await stack.enter_async_context(raw_upstream(_upstream))
         session = await stack.enter_async_context(aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(10)))
         places = ("--state-dir", str(folder), "--log-level", "debug", "--pre-stop-seconds", "0", "--grace-seconds", "1")
-        running = await stack.enter_async_context(listening(*places, *flags, first=first, module=module, **environment))
+        running = await stack.enter_async_context(listening(*places, first=first, module=module, **(environment or {})))
         reading = asyncio.create_task(read_log(seen, running))
         stack.push_async_callback(end, reading)
-        push = codec.pack(a_push(a_config(upstream.port)))
+        push = codec.pack(a_push(a_config(upstream.port, failure_mode=failure_mode)))
         async with session.put(running.config_url, data=push, headers={"Authorization": f"Bearer {TOKEN}"}) as got:
             assert got.status == 200, await got.text()
         yield running, upstream, session
@@ -297,7 +357,7 @@ async def test_p25_mishaps_around_a_prompt_leave_it_in_no_log_page_dump_or_error
         for stream in (False, True):
             status, text, headers = await ask(session, running, a_body(stream=stream))
             assert (status, ANSWER.word.encode() in text) == (200, True)
-            assert [] == [each.name for each in SIGNALS if f"{each.name}=" not in headers], headers
+            assert [] == [name for name in NAMES if f"{name}=" not in headers], headers
             seen.places[f"headers of a good answer, {stream}"] = headers.encode()
             await asyncio.gather(*(meet(mode, stream=stream) for mode in ENDINGS))
         await asyncio.gather(*map(refuse, BAD_BODIES))
@@ -314,7 +374,7 @@ async def test_p25_mishaps_around_a_prompt_leave_it_in_no_log_page_dump_or_error
     lines = seen.lines()
     decided = [line for line in lines if line["event"] == "decided"]
     assert len(decided) > len(ENDINGS)
-    assert {each.name for each in SIGNALS} == set(decided[0]["signals"])
+    assert set(NAMES) == set(decided[0]["signals"])
     assert sum(PROMPT_CANARY.encode() in body for _, body in upstream.requests) > 2 * len(ENDINGS)
 
 
@@ -331,6 +391,30 @@ async def test_an_upstreams_400_is_for_the_client_who_asked_alone(tmp_path: Path
     assert (status, json.loads(text)["error"]["message"].startswith(f"bad prompt {PROMPT_CANARY}")) == (400, True)
     assert PROMPT_CANARY not in headers
     assert [] == seen.hold(CANARY)
+
+
+@pytest.mark.parametrize("failure_mode", FailureMode)
+async def test_what_a_classifier_says_is_never_repeated(failure_mode: FailureMode, tmp_path: Path) -> None:
+    """It is somebody else's text, and may be the prompt: in labels, errors, redirects, cookies, or instead of HTTP."""
+    seen, statuses = Seen(), {}
+    async with talkative(seen, tmp_path, failure_mode=failure_mode) as (running, upstream, session):
+
+        async def judge(mode: str) -> None:
+            status, text, headers = await ask(session, running, a_body(text=f"{PROMPT} judge: {mode}"))
+            statuses[mode] = status
+            seen.places[f"headers, {mode}"] = headers.encode()
+            if status != 200:
+                seen.places[f"body, {mode}"] = text
+
+        await asyncio.gather(*map(judge, JUDGEMENTS))
+
+    failing = {mode for mode, status in statuses.items() if status != 200}
+    readable = {"", "known label"}
+    assert failing == (set(JUDGEMENTS) - readable if failure_mode is FailureMode.REFUSE else set())
+    assert [] == seen.hold(CANARY)
+    assert sum(b"POST /classify" in head and PROMPT_CANARY.encode() in body for head, body in upstream.requests) >= len(
+        JUDGEMENTS
+    )
 
 
 RAW: dict[str, bytes] = {
@@ -441,7 +525,7 @@ async def test_a_bug_that_quotes_the_prompt_is_logged_by_its_type_and_place_only
     """In a handler, a callback, a task, a thread, a deletion, the loop, a library, the log itself; crashes too."""
     seen = Seen()
     variables = {"PYTHONFAULTHANDLER": "1"} if fault in NOT_JSON else {}
-    async with talkative(seen, tmp_path, first=(fault,), **variables) as (running, _, session):
+    async with talkative(seen, tmp_path, fault=fault, environment=variables) as (running, _, session):
         for stream in (False, True):
             with suppress(aiohttp.ClientError, TimeoutError):
                 status, text, _ = await ask(session, running, a_body(stream=stream))
