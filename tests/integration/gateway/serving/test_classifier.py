@@ -43,7 +43,7 @@ from tests.support.upstreams import (
 from tests.support.waiting import eventually
 
 GOOD = answering(answer(200, completion()))
-SLOW_SECONDS = 5.0
+SLOW_SECONDS = 20.0
 """A deadline that no test reaches, unless something hangs."""
 
 
@@ -344,15 +344,17 @@ async def test_a_failure_matches_nothing_not_even_as_none() -> None:
 
 async def test_an_answer_is_kept_until_it_expires() -> None:
     """The second request waits for nobody; a failure is not kept."""
-    async with scene(LEGAL, cache_seconds=0.5) as world:
+    async with scene(LEGAL) as world:
         assert [await world.rule("same") for _ in range(3)] == ["special"] * 3
-        assert world.texts == ["same"]
-        await asyncio.sleep(0.5)  # the cache's own time
-        assert await world.rule("same") == "special"
         results = await world.results()
+    assert (world.texts, results) == (["same"], {"match": 3})
 
-    assert world.texts == ["same", "same"]
-    assert results == {"match": 4}
+    async with scene(LEGAL, cache_seconds=0.2) as world:
+
+        async def is_asked_again() -> bool:
+            return await world.rule("same") == "special" and len(world.texts) > 1
+
+        assert await eventually(is_asked_again)
     async with scene(answering(answer(500, b"no"))) as world:
         assert [await world.rule("same") for _ in range(2)] == ["default", "default"]
     assert len(world.texts) == 2
@@ -467,18 +469,18 @@ async def test_the_clients_own_deadline_counts_the_wait() -> None:
 
     async def late(peer: Peer) -> None:
         await peer.read_request()
-        await asyncio.sleep(0.5)
+        await asyncio.sleep(1.5)
         await peer.send(judgement("legal"))
 
     async with scene(late, upstream_script=answering_then_waiting()) as world:
         began = time.monotonic()
-        status, error, headers = await world.error(**{"x-request-timeout": "1"})
+        status, error, headers = await world.error(**{"x-request-timeout": "2"})
         took = time.monotonic() - began
 
     assert (status, error["code"]) == (504, "request_timeout")
-    assert 0.9 <= took < 1.4  # and not 1.5
+    assert 1.9 <= took < 3.0  # and not 3.5
     assert (headers["x-modelway-rule"], headers["x-modelway-attempts"]) == ("special", "1")
-    assert float(headers["x-modelway-overhead-ms"]) < 400, "a classifier's time is not the gateway's own"
+    assert float(headers["x-modelway-overhead-ms"]) < 1000, "a classifier's time is not the gateway's own"
 
 
 async def test_a_stream_is_decided_so_too() -> None:
