@@ -73,7 +73,7 @@ class JsonFormatter(logging.Formatter):
         line.update(getattr(record, _FIELDS, {}))
         if record.exc_info and record.exc_info[0] is not None:
             line["error"] = record.exc_info[0].__name__
-            line["at"] = _places(record.exc_info[2])
+            line["at"] = places(record.exc_info[2])
         return _encoder.encode(line).decode()
 
 
@@ -96,6 +96,11 @@ def configure(level: str) -> None:
     handler = _Handler(sys.stderr)
     handler.setFormatter(JsonFormatter())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    log_crashes()
+
+
+def log_crashes() -> None:
+    """Log what nobody catches like everything else, instead of Python's own words, which hold the exception's text."""
     sys.excepthook = _uncaught
     sys.unraisablehook = _unraisable
     threading.excepthook = _uncaught_in_a_thread
@@ -120,7 +125,8 @@ def _uncaught_in_a_thread(raised: threading.ExceptHookArgs) -> None:
         _log.error("uncaught_exception", exc_info=(raised.exc_type, raised.exc_value, raised.exc_traceback))
 
 
-def _places(traceback: TracebackType | None) -> list[str]:
+def places(traceback: TracebackType | None) -> list[str]:
+    """Where it came from: file and line of the last frames."""
     frames = []
     while traceback is not None:
         frames.append(f"{traceback.tb_frame.f_code.co_filename}:{traceback.tb_lineno}")

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from typing import Final, TextIO
 
 from modelway_cli.standalone.documents import Problem
-from modelway_gateway.logs import presentable
+from modelway_gateway.logs import log_crashes, places, presentable
 from modelway_operator.kinds import Raw
 
 SAME_SECONDS: Final = 60.0
@@ -63,6 +63,7 @@ class ConsoleHandler(logging.Handler):
         fields |= {name: value for name, value in vars(record).items() if name not in {*_OWN_FIELDS, "modelway_fields"}}
         if record.exc_info and record.exc_info[0] is not None:
             fields["error"] = record.exc_info[0].__name__
+            fields["at"] = " ".join(places(record.exc_info[2])[-1:])
         named = "".join(f" {name}={value}" for name, value in fields.items())
         line = f"{record.levelname.capitalize():<7}  {presentable(record)}{named}"
         now = self._clock()
@@ -76,6 +77,7 @@ def log_to(console: Console, *, verbose: bool) -> None:
     """Show warnings of the operator and errors of the gateway, and with `verbose` all they have to say."""
     handler = ConsoleHandler(console)
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
+    log_crashes()
     logging.getLogger("modelway_operator").setLevel(logging.INFO if verbose else logging.WARNING)
     # A scraper that hangs up in the middle of a page, as ours does when the process ends, is no error.
     logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)

@@ -541,3 +541,13 @@ async def test_a_bug_that_quotes_the_prompt_is_logged_by_its_type_and_place_only
     assert SAYS.get(fault, "PlantedError").encode() in seen.log
     if fault not in NOT_JSON:
         assert seen.lines()
+
+
+async def test_a_process_that_dies_leaves_no_memory_on_a_disk(tmp_path: Path) -> None:
+    """A core dump would hold every prompt under way: the gateway forbids its own."""
+    seen = Seen()
+    async with talkative(seen, tmp_path) as (running, _, _session):
+        limits = await asyncio.to_thread(Path(f"/proc/{running.started.pid}/limits").read_text)
+
+    (line,) = [line for line in limits.splitlines() if line.startswith("Max core file size")]
+    assert ["0", "0", "bytes"] == line.split()[4:]

@@ -7,6 +7,8 @@ import time
 from modelway_cli.standalone.console import SAME_SECONDS, Console, ConsoleHandler
 from modelway_cli.standalone.documents import Problem
 
+from tests.support.canary import CANARY, PROMPT
+
 
 def a_console() -> tuple[Console, io.StringIO]:
     out = io.StringIO()
@@ -49,3 +51,24 @@ def test_a_log_line_is_said_with_its_fields_and_not_again_at_once() -> None:
     handler.handle(record)
 
     assert ["Warning  a write failed code=7 what=status"] * 2 == [line[10:] for line in out.getvalue().splitlines()]
+
+
+def test_what_a_library_puts_in_and_the_text_of_an_exception_are_not_said() -> None:
+    """Either may hold a prompt: `modelway run` is a gateway too."""
+    console, out = a_console()
+    handler = ConsoleHandler(console)
+    try:
+        int(PROMPT)
+    except ValueError as exc:
+        failure = (ValueError, exc, exc.__traceback__)
+    for said in (
+        {"name": "asyncio", "levelname": "ERROR", "msg": f"Exception in callback f({PROMPT!r})\nhandle: {PROMPT}"},
+        {"name": "aiohttp.client", "levelname": "WARNING", "msg": "Can not load %s", "args": (PROMPT,)},
+        {"name": "modelway_gateway.admin", "levelname": "ERROR", "msg": "admin_handler_failed", "exc_info": failure},
+    ):
+        handler.handle(logging.makeLogRecord(said))
+
+    lines = [line[10:] for line in out.getvalue().splitlines()]
+    assert ["Error    Exception in callback", "Warning  Can not load %s"] == lines[:2]
+    assert lines[2].startswith("Error    admin_handler_failed error=ValueError at=")
+    assert [] == CANARY.forms_in(out.getvalue())
