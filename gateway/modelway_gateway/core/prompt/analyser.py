@@ -183,7 +183,7 @@ class Reading:
         made = np.empty(len(model.dense), dtype=np.float32)
         # Words beyond the vocabulary are clipped to the row of zeros behind it.
         rows = model.table.take(self._ids, axis=0, mode="clip")
-        features.pool(rows, self._rows[:, SCALE], made[: -features.SHAPE])
+        features.pool(rows, self._rows[:, SCALE].copy(), made[: -features.SHAPE])
         shape = features.shape(characters=len(self._window), words=len(self._rows))
         made[-features.SHAPE :] = [
             (own - middle) * spread for own, middle, spread in zip(shape, *model.shape_scale, strict=True)

@@ -45,9 +45,15 @@ class Lexicon:
 
     def __init__(self, vocabulary: Sequence[str], scales: Floats, estimate: TokenEstimate) -> None:
         rows = _Rows(len(vocabulary), estimate)
-        worth = zip(scales.tolist(), estimate.of_vocabulary(), strict=True)
-        for number, (word, (scale, counted)) in enumerate(zip(vocabulary, worth, strict=True)):
-            rows[word] = _ROW.pack(number, scale, 1.0, word in FUNCTION_WORDS, *counted)
+        fields = np.ones((len(vocabulary), FIELDS), dtype=np.float32)
+        fields[:, ID] = np.arange(len(vocabulary))
+        fields[:, SCALE] = scales
+        fields[:, FUNCTION] = [*map(FUNCTION_WORDS.__contains__, vocabulary)]
+        fields[:, TOKENS], fields[:, SIGN] = estimate.values, estimate.signs
+        packed = fields.tobytes()
+        rows.update(
+            zip(vocabulary, (packed[at : at + _ROW.size] for at in range(0, len(packed), _ROW.size)), strict=True)
+        )
         rows[_LINE_BREAK] = rows["\n"]
         self._row = rows.__getitem__
 

@@ -68,17 +68,15 @@ def count_kinds(words: Sequence[str], ids: Ids, table: Counts) -> Counts:
 class TokenEstimate:
     """The same count, weighed: a word is worth a number, so a text is the sum of its words and its pairs of signs."""
 
-    __slots__ = ("_following", "_signs", "_values", "_weights")
+    __slots__ = ("_following", "_weights", "signs", "values")
 
     def __init__(self, table: Counts, weights: Counts) -> None:
-        self._values = table @ weights
-        self._signs = table[:, _SIGN]
+        self.values = table @ weights
+        """What each word of the vocabulary is worth."""
+        self.signs = table[:, _SIGN]
+        """1 for each word of the vocabulary that is a sign."""
         self._weights = weights.tolist()
         self._following = float(weights[_SIGN + 1] - weights[_SIGN])
-
-    def of_vocabulary(self) -> list[tuple[float, float]]:
-        """What each word of the vocabulary is worth, and whether it is a sign."""
-        return [*zip(self._values.tolist(), self._signs.tolist(), strict=True)]
 
     def of_unknown(self, word: str) -> float:
         """What a word beyond the vocabulary is worth. It never counts as a sign that another follows."""
