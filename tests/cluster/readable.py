@@ -9,6 +9,7 @@ import asyncio
 import base64
 import gzip
 import json
+import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -111,7 +112,7 @@ class ContainerLogs:
 
     def look(self) -> None:
         """Search what is new. A file that was once seen is read to its end though it has been removed or renamed."""
-        for path in self._folder.rglob("*.log*"):
+        for path in files_below(self._folder):
             try:
                 place = path.stat()
                 inode = (place.st_dev, place.st_ino)
@@ -126,6 +127,12 @@ class ContainerLogs:
                 said = self._before.get(inode, b"") + said_in(lines)
                 self._search(f"container log {name}", said)
                 self._before[inode] = said[-OVERLAP_BYTES:]
+
+
+def files_below(folder: Path) -> Iterator[Path]:
+    """Logs, also while folders come and go, at which `rglob` would fail."""
+    for parent, _, names in os.walk(folder):
+        yield from (Path(parent, name) for name in names if ".log" in name)
 
 
 def said_in(lines: bytes) -> bytes:
