@@ -8,10 +8,9 @@ trained on.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from operator import mul
-from typing import Final, Generic, TypeVar, overload
+from typing import Final, Generic, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -39,8 +38,7 @@ _DOMAIN_COLUMNS: Final = slice(len(TASKS), len(TASKS) + len(DOMAINS))
 LabelT = TypeVar("LabelT", Task, Domain)
 
 
-@dataclass(frozen=True, slots=True)
-class Answer(Generic[LabelT]):
+class Answer(NamedTuple, Generic[LabelT]):
     """A label and the probability that it is right."""
 
     label: LabelT
@@ -75,154 +73,161 @@ class Analyser:
         return self._background_vectors
 
 
-_OwnerT = TypeVar("_OwnerT")
-_ValueT = TypeVar("_ValueT")
+class _Words(NamedTuple):
+    """The words of a text as the model knows them."""
 
-
-class _once(Generic[_OwnerT, _ValueT]):  # noqa: N801 - reads like property
-    """A property that is computed once: `cached_property` without the lock that it takes on Python 3.11."""
-
-    def __init__(self, compute: Callable[[_OwnerT], _ValueT]) -> None:
-        self._compute = compute
-        self._name = compute.__name__
-        self.__doc__ = compute.__doc__
-
-    @overload
-    def __get__(self, owner: None, kind: type[_OwnerT]) -> _once[_OwnerT, _ValueT]: ...
-    @overload
-    def __get__(self, owner: _OwnerT, kind: type[_OwnerT]) -> _ValueT: ...
-    def __get__(self, owner: _OwnerT | None, kind: type[_OwnerT]) -> _ValueT | _once[_OwnerT, _ValueT]:
-        if owner is None:
-            return self
-        value = owner.__dict__[self._name] = self._compute(owner)
-        return value
+    window: str
+    rows: Floats
+    ids: features.Ids
+    number: int
+    known_share: float
+    function_words: float
+    """Among the first."""
+    tokens: float
 
 
 class Reading:
-    """One text, and what has been asked about it so far."""
+    """One text, and what has been asked about it so far: what has been found is kept in the attributes below."""
+
+    __slots__ = ("_columns", "_dense", "_domain", "_identifier", "_language", "_model", "_task", "_text", "_words")
 
     def __init__(self, text: str, model: PromptModel, identifier: Identifier) -> None:
         self._text = text
         self._model = model
         self._identifier = identifier
+        self._words: _Words | None = None
+        self._dense: Floats | None = None
+        self._columns: tuple[list[float], list[float], list[float]] | None = None
+        self._language: Language | None = None
+        self._task: tuple[Answer[Task] | None] | None = None
+        self._domain: tuple[Answer[Domain] | None] | None = None
 
-    @_once
+    @property
     def task(self) -> Answer[Task] | None:
         """What the text asks for."""
-        return self._answer(TASKS, _TASK_COLUMNS, self._model.confidence[0])
+        if self._task is None:
+            self._task = (self._answer(TASKS, _TASK_COLUMNS, self._model.confidence[0]),)
+        return self._task[0]
 
-    @_once
+    @property
     def domain(self) -> Answer[Domain] | None:
         """What the text is about."""
-        return self._answer(DOMAINS, _DOMAIN_COLUMNS, self._model.confidence[1])
+        if self._domain is None:
+            self._domain = (self._answer(DOMAINS, _DOMAIN_COLUMNS, self._model.confidence[1]),)
+        return self._domain[0]
 
-    @_once
+    @property
     def difficulty(self) -> float:
         """The probability that a cheap model fails, 0 to 1."""
-        odds = self._columns[2][DIFFICULTY_COLUMN]
+        odds = self._said()[2][DIFFICULTY_COLUMN]
         return 1 / (1 + math.exp(-min(max(odds, -30.0), 30.0)))
 
-    @_once
+    @property
     def language(self) -> Language:
         """In which language the text is written."""
-        held = self._sums[1][FUNCTION]
-        if is_plain_english(
-            known_share=self._known_share, words=min(len(self._rows), FIRST_WORDS), function_words=held
-        ):
-            return _PLAIN_ENGLISH
-        found = identify(self._window, self._identifier)
-        unsure = found.code == UNKNOWN and found.p < LEAST
-        if unsure and self._known_share >= _MOSTLY_KNOWN and any(map(str.isalpha, words(self._window))):
-            return Language(ENGLISH, self._known_share / 2)
-        return found
+        if self._language is None:
+            self._language = self._told(self._looked_up())
+        return self._language
 
-    @_once
+    @property
     def tokens(self) -> int:
         """An estimate of the text's tokens."""
-        in_window = self._model.token_estimate.of_text(self._sums[0][TOKENS], self._rows[:, SIGN])
-        return round(in_window * len(self._text) / max(len(self._window), 1)) if self._text else 0
+        found = self._looked_up()
+        in_window = self._model.token_estimate.of_text(found.tokens, found.rows[:, SIGN])
+        return round(in_window * len(self._text) / max(len(found.window), 1))
 
-    @_once
+    @property
     def output(self) -> ExpectedOutput:
         """How long an answer the text asks for."""
         answer = self.task
-        return expected_output(self._window, None if answer is None else answer.label, self.tokens)
+        return expected_output(self._looked_up().window, None if answer is None else answer.label, self.tokens)
 
-    @_once
+    @property
     def vector(self) -> Floats:
         """Where the text stands in the space in which own categories are fitted."""
-        return self._dense[: self._model.table.shape[1]]
+        return self._pooled()[: self._model.table.shape[1]]
 
-    @_once
-    def _window(self) -> str:
-        return window(self._text)
+    def _looked_up(self) -> _Words:
+        if self._words is None:
+            text = window(self._text)
+            rows = self._model.lexicon.rows(text)
+            count = len(rows)
+            every, first = (_ALL_AND_FIRST[:, :count] @ rows).tolist()
+            self._words = _Words(
+                window=text,
+                rows=rows,
+                ids=rows[:, ID].astype(np.uint32),
+                number=count,
+                known_share=every[KNOWN] / max(count, 1),
+                function_words=first[FUNCTION],
+                tokens=every[TOKENS],
+            )
+        return self._words
 
-    @_once
-    def _rows(self) -> Floats:
-        """What the model knows of each word."""
-        return self._model.lexicon.rows(self._window)
+    def _told(self, found: _Words) -> Language:
+        if is_plain_english(
+            known_share=found.known_share,
+            words=min(found.number, FIRST_WORDS),
+            function_words=found.function_words,
+        ):
+            return _PLAIN_ENGLISH
+        language = identify(found.window, self._identifier)
+        unsure = language.code == UNKNOWN and language.p < LEAST
+        if unsure and found.known_share >= _MOSTLY_KNOWN and any(map(str.isalpha, words(found.window))):
+            return Language(ENGLISH, found.known_share / 2)
+        return language
 
-    @_once
-    def _sums(self) -> list[list[float]]:
-        """What the rows add up to: all of them, and the first."""
-        sums: list[list[float]] = (_ALL_AND_FIRST[:, : len(self._rows)] @ self._rows).tolist()
-        return sums
-
-    @_once
-    def _ids(self) -> features.Ids:
-        return self._rows[:, ID].astype(np.uint32)
-
-    @_once
-    def _known_share(self) -> float:
-        return self._sums[0][KNOWN] / max(len(self._rows), 1)
-
-    @_once
-    def _dense(self) -> Floats:
+    def _pooled(self) -> Floats:
         """What the second head reads."""
-        model = self._model
-        made = np.empty(len(model.dense), dtype=np.float32)
-        # Words beyond the vocabulary are clipped to the row of zeros behind it.
-        rows = model.table.take(self._ids, axis=0, mode="clip")
-        features.pool(rows, self._rows[:, SCALE].copy(), made[: -features.SHAPE])
-        shape = features.shape(characters=len(self._window), words=len(self._rows))
-        made[-features.SHAPE :] = [
-            (own - middle) * spread for own, middle, spread in zip(shape, *model.shape_scale, strict=True)
-        ]
-        return made
+        if self._dense is None:
+            model, found = self._model, self._looked_up()
+            made = np.empty(len(model.dense), dtype=np.float32)
+            # Words beyond the vocabulary are clipped to the row of zeros behind it.
+            rows = model.table.take(found.ids, axis=0, mode="clip")
+            features.pool(rows, found.rows[:, SCALE].copy(), made[: -features.SHAPE])
+            shape = features.shape(characters=len(found.window), words=found.number)
+            # One by one: numpy takes longer for a tuple than for all of its numbers.
+            for at, (own, middle, spread) in enumerate(zip(shape, *model.shape_scale, strict=True), -features.SHAPE):
+                made[at] = (own - middle) * spread
+            self._dense = made
+        return self._dense
 
-    @_once
-    def _columns(self) -> tuple[list[float], list[float], list[float]]:
+    def _said(self) -> tuple[list[float], list[float], list[float]]:
         """What the two heads say and what they say together, by column: logarithms of shares, but for a constant."""
-        model = self._model
-        places, weights = features.buckets(self._ids)
-        one = (weights @ model.sparse.take(places, axis=0, mode="clip").astype(np.float32))[:COLUMNS]
-        one *= model.sparse_scale
-        one += model.sparse_bias
-        other = self._dense @ model.dense
-        other += model.dense_bias
-        both = other - one
-        both *= model.mix
-        both += one
-        return one.tolist(), other.tolist(), both.tolist()
+        if self._columns is None:
+            model = self._model
+            places, weights = features.buckets(self._looked_up().ids)
+            one = (weights @ model.sparse.take(places, axis=0, mode="clip").astype(np.float32))[:COLUMNS]
+            one *= model.sparse_scale
+            one += model.sparse_bias
+            other = self._pooled() @ model.dense
+            other += model.dense_bias
+            both = other - one
+            both *= model.mix
+            both += one
+            self._columns = one.tolist(), other.tolist(), both.tolist()
+        return self._columns
 
     def _answer(self, labels: tuple[LabelT, ...], columns: slice, confidence: Sequence[float]) -> Answer[LabelT] | None:
-        if not len(self._rows) or not self.language.known:
+        found, language = self._looked_up(), self.language
+        if not found.number or not language.known:
             return None
-        one, other, mixed = [head[columns] for head in self._columns]
+        one, other, mixed = [head[columns] for head in self._said()]
         winner = max(mixed)
-        at = mixed.index(winner)
         exp = math.exp
         terms = confidence_terms(
             winner=-math.log(sum([exp(score - winner) for score in mixed])),
             agree=one.index(max(one)) == other.index(max(other)),
-            known_share=self._known_share,
-            words=len(self._rows),
+            known_share=found.known_share,
+            words=found.number,
         )
         odds = sum(map(mul, confidence, terms))
-        p = 1 / (1 + math.exp(-min(max(odds, -30.0), 30.0)))
-        # The labels were learned from English. Elsewhere few pairs of neighbours are known on both sides: the square of
-        # the share of known words says how many, and that is what an answer is worth.
-        return Answer(labels[at], p if self.language.code == ENGLISH else p * self._known_share**2)
+        p = 1 / (1 + exp(-min(max(odds, -30.0), 30.0)))
+        if language.code != ENGLISH:
+            # The labels were learned from English. Elsewhere few pairs of neighbours are known on both sides: the
+            # square of the share of known words says how many, and that is what an answer is worth.
+            p *= found.known_share**2
+        return Answer(labels[mixed.index(winner)], p)
 
 
 _PLAIN_ENGLISH: Final = Language(ENGLISH, 1.0)

@@ -224,7 +224,7 @@ ANALYSER = load_analyser()
 
 
 def everything(reading: Reading) -> list[object]:
-    answers = [dataclasses.astuple(answer) for answer in (reading.task, reading.domain) if answer is not None]
+    answers = [tuple(answer) for answer in (reading.task, reading.domain) if answer is not None]
     return [
         *answers,
         reading.difficulty,
