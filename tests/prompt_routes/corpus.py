@@ -16,13 +16,13 @@ import yaml
 HERE = Path(__file__).parent
 ROUTES = ("german", "returns", "legal", "creative", "hard", "other")
 """The policy's rules in their order; each leads to a model of the same name."""
-LEAST_SHARE = 0.70
-"""Of all prompts, so many must take their route. The goal is 0.80; `hard` alone is what is missing."""
-LEAST_RECALLS = dict.fromkeys(ROUTES, 0.60) | {"hard": 0.05}
+LEAST_SHARE = 0.78
+"""Of all prompts, so many must take their route: a little below what holds, 0.81. The goal is 0.80."""
+LEAST_RECALLS = dict.fromkeys(ROUTES, 0.60) | {"hard": 0.50}
 """Of each route's prompts, so many must take it.
 
-The goal is 0.60. `hard` misses it because the policy's bound, a difficulty of 0.6, is one that few prompts reach: of
-competition mathematics in the development data (MATH) 32 in 100. What to do about that is in `docs/prompt-model.md`.
+The goal is 0.60. `hard` misses it by one prompt: the policy's bound, a difficulty of 0.48, is the one that parts hard
+from easy best on development data, and was not moved to suit these prompts.
 """
 
 

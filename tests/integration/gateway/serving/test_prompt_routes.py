@@ -99,7 +99,7 @@ async def routes_taken(harness: Harness) -> Matrix:
 
 
 async def test_prompts_take_the_route_that_they_mean() -> None:
-    """Seven in ten of all, and three fifths of each route but `hard`; a record says so where one is asked for."""
+    """Nearly eight in ten of all, and half of each route at least; a record says so where one is asked for."""
     async with gateway_with(policy_manifest()) as harness:
         matrix = await routes_taken(harness)
     keep_record("prompt-routes", {"machine": machine(), "where": "loopback", **matrix.as_record()})
