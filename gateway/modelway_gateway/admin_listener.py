@@ -21,6 +21,7 @@ from modelway_contract.names import OPERATOR_CLIENT_NAME
 from modelway_gateway import logs
 from modelway_gateway.admin import Admin, Admit
 from modelway_gateway.errors import SettingsError
+from modelway_gateway.plain_port import protocols
 
 CERTIFICATE_NAME: Final = "tls.crt"
 KEY_NAME: Final = "tls.key"
@@ -72,8 +73,6 @@ class AdminListener:
         self._token = token if tls_dir is None else None
         self._runner = web.AppRunner(
             admin.application(by_certificate if self._token is None else by_token(self._token)),
-            access_log=None,
-            auto_decompress=False,
             shutdown_timeout=1.0,
         )
         self._socket: socket.socket | None = None
@@ -139,9 +138,11 @@ class AdminListener:
         if self._socket is None:
             family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
             self._socket = socket.create_server((self._host, self._port), family=family, backlog=128)
-        assert self._runner.server is not None
         server = await loop.create_server(
-            self._runner.server, sock=self._socket.dup(), ssl=context, ssl_handshake_timeout=10 if context else None
+            protocols(self._runner, auto_decompress=False),
+            sock=self._socket.dup(),
+            ssl=context,
+            ssl_handshake_timeout=10 if context else None,
         )
         for old in self._servers:
             old.close()

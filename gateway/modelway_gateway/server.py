@@ -27,6 +27,7 @@ from modelway_gateway.client.server import ClientServer
 from modelway_gateway.client.server import serve as serve_clients
 from modelway_gateway.endpoints import Endpoints
 from modelway_gateway.live import LiveConfig
+from modelway_gateway.plain_port import protocols
 from modelway_gateway.settings import Settings
 from modelway_gateway.snapshots import LastGood
 from modelway_gateway.streamed import StreamedAnswer
@@ -176,12 +177,18 @@ class Gateway:
         application.router.add_get(LIVE_PATH, self._get_live)
         application.router.add_get(READY_PATH, self._get_ready)
         application.router.add_get(METRICS_PATH, self._get_metrics)
-        runner = web.AppRunner(application, access_log=None, shutdown_timeout=1.0)
+        runner = web.AppRunner(application, shutdown_timeout=1.0)
         await runner.setup()
-        site = web.TCPSite(runner, self._settings.host, self._settings.metrics_port)
-        await site.start()
-        self._metrics_port = runner.addresses[0][1]
-        return runner.cleanup
+        server = await asyncio.get_running_loop().create_server(
+            protocols(runner), self._settings.host, self._settings.metrics_port
+        )
+        self._metrics_port = server.sockets[0].getsockname()[1]
+
+        async def close() -> None:
+            server.close()
+            await runner.cleanup()
+
+        return close
 
     async def _get_live(self, request: web.Request) -> web.Response:  # noqa: ARG002 - a handler's signature
         return web.Response(text="ok\n")
